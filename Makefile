@@ -1,0 +1,48 @@
+# The two commands of the README: `make demo` and `make test`. Everything else is a part of them.
+#   make test PYTHON=python3.13     another interpreter (it gets a virtual environment of its own)
+
+PYTHON ?= python3
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+SOURCES := smi translator proxy conformance manifests tests benchmarks
+PYTEST_ARGS ?=
+
+.PHONY: demo test check tests fmt lock clean help
+
+help:
+	@echo "make demo   install into $(VENV) and run the canary demo"
+	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
+	@echo "make check  all of that without the tests"
+	@echo "make fmt    format and sort imports"
+	@echo "make lock   resolve the locked dependencies anew"
+	@echo "make clean  remove what was built"
+
+demo:
+	@.ci/venv "$(PYTHON)" "$(VENV)" run
+	@$(BIN)/smi demo canary
+
+test: check tests
+
+check:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+tests:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+fmt:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix-only $(SOURCES)
+
+lock:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	.ci/lock "$(BIN)"
+
+clean:
+	rm -rf .venv .venv-* build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
