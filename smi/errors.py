@@ -1,0 +1,24 @@
+"""What can be wrong with a single value the operator wrote.
+
+    ValueError
+    └── Invalid          the text does not mean what its place demands; str() is the reason, in the operator's terms
+        ├── BadName      not a name Kubernetes would accept
+        └── BadQuantity  not a resource.Quantity, or not one a weight can be
+
+These never leave the room: ``smi.decode`` turns each into a ``Problem`` with
+file, line and field. They are ValueErrors because pydantic collects those.
+"""
+
+from __future__ import annotations
+
+
+class Invalid(ValueError):
+    """The operator's text is wrong; the message is a full reason."""
+
+
+class BadName(Invalid):
+    """Not a valid name of an object."""
+
+
+class BadQuantity(Invalid):
+    """Not a valid amount."""

@@ -1,0 +1,29 @@
+"""Identity of an object: the part of Kubernetes' ObjectMeta that SMI semantics depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """Name, namespace and annotations of one object.
+
+    ``created`` decides between several splits with one root (oldest first); a
+    source sets it to the manifest's ``creationTimestamp`` or to when the object
+    was first seen.
+    """
+
+    name: str
+    namespace: str = "default"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
+    generation: int = 0
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``, unique within one kind."""
+        return f"{self.namespace}/{self.name}"

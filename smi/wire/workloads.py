@@ -1,0 +1,89 @@
+"""Deployment, StatefulSet and Pod: all become a ``Workload``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+
+from smi.meta import Meta
+from smi.wire.base import Name, Wire
+from smi.wire.containers import Volume, WireContainer
+from smi.wire.metadata import Labels, Object
+from smi.workloads import Container, Workload
+
+
+class PodSpec(Wire):
+    """``spec`` of a pod or of a template. ``serviceAccount`` is the old spelling of ``serviceAccountName``."""
+
+    containers: Annotated[list[WireContainer], Field(min_length=1)]
+    service_account_name: Name | None = None
+    service_account: str = ""
+    volumes: list[Volume] = Field(default_factory=list)
+
+    def account(self) -> str:
+        """The name of the ServiceAccount."""
+        return self.service_account_name or self.service_account or "default"
+
+    def hub_containers(self) -> tuple[Container, ...]:
+        """The hub's containers."""
+        volumes = {volume.name: volume.config_map for volume in self.volumes if volume.config_map is not None}
+        return tuple(container.to_hub(volumes) for container in self.containers)
+
+
+class Template(Wire):
+    """``template``."""
+
+    metadata: Labels = Field(default_factory=Labels)
+    spec: PodSpec
+
+
+class ReplicatedSpec(Wire):
+    """``spec`` of a Deployment or StatefulSet."""
+
+    replicas: Annotated[int, Field(ge=0)] = 1
+    service_name: str = ""
+    template: Template
+
+
+class Replicated(Object):
+    """Deployment and StatefulSet at every version."""
+
+    spec: ReplicatedSpec
+
+    def to_hub(self) -> Workload:
+        """The hub's object, its ``folder`` still empty."""
+        meta = self.metadata.to_meta()
+        template = self.spec.template
+        return Workload(
+            kind=self.kind,
+            meta=meta,
+            template=Meta(
+                name=meta.name,
+                namespace=meta.namespace,
+                labels=template.metadata.labels,
+                annotations=template.metadata.annotations,
+            ),
+            replicas=self.spec.replicas,
+            service_account=template.spec.account(),
+            containers=template.spec.hub_containers(),
+            service_name=self.spec.service_name,
+        )
+
+
+class WirePod(Object):
+    """Pod: a workload of one, its own template."""
+
+    spec: PodSpec
+
+    def to_hub(self) -> Workload:
+        """The hub's object, its ``folder`` still empty."""
+        meta = self.metadata.to_meta()
+        return Workload(
+            kind="Pod",
+            meta=meta,
+            template=replace(meta, created=None, generation=0),
+            service_account=self.spec.account(),
+            containers=self.spec.hub_containers(),
+        )
