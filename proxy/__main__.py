@@ -1,0 +1,66 @@
+"""`python -m proxy --config FILE`: run one sidecar until SIGTERM or SIGINT.
+
+FILE is JSON, ``proxy.contract.config.File``; what the controller's
+``/debug/config/POD`` prints is such a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from proxy.contract.config import File
+from proxy.errors import SidecarError
+from proxy.http1.head import require_c_parser
+from proxy.sidecar import Sidecar
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 after a clean end, 1 when the sidecar cannot run, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m proxy", description="The smi-mesh sidecar.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="JSON: the sidecar's settings and first config")
+    options = parser.parse_args(arguments)
+    try:
+        file = read_file(Path(options.config))
+        logging.basicConfig(
+            level=file.sidecar.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        )
+        require_c_parser()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(file))
+    except (SidecarError, OSError) as error:
+        print(f"python -m proxy: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_file(path: Path) -> File:
+    """Read and check the settings file. Raises ``SidecarError`` naming the file and the field."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=File)
+    except msgspec.MsgspecError as error:
+        raise SidecarError(f"{path}: {error}") from error
+
+
+async def _serve(file: File) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    sidecar = Sidecar(file, loop)
+    # What lives now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await sidecar.run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

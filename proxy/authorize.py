@@ -1,0 +1,123 @@
+"""May this caller make this request? The decision of TrafficTargets on the server's side.
+
+A request is let in iff one grant matches whole: source, L4 and L7. Grants are
+ORed as units. Without a grant that names the pod the default policy decides.
+Pure: built from the contract's ``Inbound``, asked once per request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.contract.config import Grant, Inbound
+from proxy.errors import Reason
+from proxy.matching import Matcher, Request, any_accepts, compile_match
+
+# Callers seen are remembered per port; more than this many at once and the memory starts anew.
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: a SPIFFE ID (empty: no identity) and the pod names its certificate vouches for."""
+
+    identity: str = ""
+    pods: tuple[str, ...] = ()
+
+
+NOBODY = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reason`` is None when policy lets the request in; ``enforced`` is false in audit mode."""
+
+    reason: Reason | None
+    by: str
+    enforced: bool = True
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request goes on to the application."""
+        return self.reason is None or not self.enforced
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    target: str
+    identities: frozenset[str]
+    pods: frozenset[str]
+    ports: frozenset[int] | None
+    http: tuple[Matcher, ...] | None
+
+    def reaches(self, caller: Caller, port: int) -> bool:
+        if self.ports is not None and port not in self.ports:
+            return False
+        return caller.identity in self.identities or any(pod in self.pods for pod in caller.pods)
+
+
+def _compile_grant(grant: Grant) -> _Grant:
+    return _Grant(
+        target=grant.target,
+        identities=frozenset(source.identity for source in grant.sources if source.identity),
+        pods=frozenset(source.pod for source in grant.sources if source.pod),
+        ports=None if grant.ports is None else frozenset(grant.ports),
+        http=None if grant.http is None else tuple(compile_match(match) for match in grant.http),
+    )
+
+
+class Authorizer:
+    """The compiled policy of one pod. Raises ``ConfigRejected`` for a pattern that is not RE2."""
+
+    __slots__ = ("_candidates", "_grants", "_inbound", "_looks", "_own")
+
+    def __init__(self, inbound: Inbound, own_identity: str) -> None:
+        self._inbound = inbound
+        self._own = own_identity
+        self._grants = tuple(_compile_grant(grant) for grant in inbound.grants)
+        self._looks: dict[int, bool] = {}
+        self._candidates: dict[tuple[Caller, int], tuple[_Grant, ...]] = {}
+
+    def looks_at_path(self, port: int) -> bool:
+        """Whether a path condition other than match-all is in force at ``port``."""
+        looks = self._looks.get(port)
+        if looks is None:
+            looks = self._looks[port] = any(
+                matcher.looks_at_path
+                for grant in self._grants
+                if grant.http is not None and (grant.ports is None or port in grant.ports)
+                for matcher in grant.http
+            )
+        return looks
+
+    def decide(self, caller: Caller, port: int, request: Request | None) -> Verdict:
+        """Judge one request to container port ``port``; ``request`` None is traffic that is not HTTP."""
+        enforced = not self._inbound.audit
+        if not caller.identity:
+            return self._decide_nobody(enforced)
+        if not self._inbound.named:
+            return self._decide_default(caller, enforced)
+        key = (caller, port)
+        grants = self._candidates.get(key)
+        if grants is None:
+            if len(self._candidates) >= _REMEMBERED:
+                self._candidates.clear()
+            grants = tuple(grant for grant in self._grants if grant.reaches(caller, port))
+            self._candidates[key] = grants
+        for grant in grants:
+            if grant.http is None or (request is not None and any_accepts(grant.http, request)):
+                return Verdict(None, grant.target, enforced)
+        return Verdict(Reason.DENIED, "no TrafficTarget allows it", enforced)
+
+    def _decide_nobody(self, enforced: bool) -> Verdict:
+        if self._inbound.unmeshed:
+            return Verdict(None, "unmeshed: allow", enforced)
+        if self._inbound.default_policy == "allow" and not self._inbound.named:
+            return Verdict(None, "default policy allow", enforced)
+        return Verdict(Reason.NO_IDENTITY, "the caller has no identity", enforced)
+
+    def _decide_default(self, caller: Caller, enforced: bool) -> Verdict:
+        policy = self._inbound.default_policy
+        if policy == "allow" or (policy == "same-identity" and caller.identity == self._own):
+            return Verdict(None, f"default policy {policy}", enforced)
+        return Verdict(Reason.DENIED, f"default policy {policy}", enforced)

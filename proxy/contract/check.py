@@ -1,0 +1,191 @@
+"""Does a config contradict itself? Asked before a table is built of it. Pure.
+
+The types are checked when a frame is decoded; here it is what they cannot say:
+references that lead nowhere, ports and addresses that cannot be, mTLS without
+anybody to expect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from itertools import islice
+
+import re2
+
+from proxy.contract.config import Cluster, Config, Endpoint, Grant, Host, HttpMatch, Rule, Service, Source
+from proxy.contract.spiffe import PeerRejected, parse_spiffe_id
+
+MAX_REASONS = 10
+"""Reasons given for one config: they travel back in a NACK and are read by people."""
+
+MAX_WEIGHT = 2**53
+"""Largest weight: beyond it sums are no longer exact in what other tools read (JSON numbers)."""
+
+MAX_PORT = 65535
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_SERVICE_KEY = re.compile(rf"{_NAME.pattern}/{_NAME.pattern}")
+_CLUSTER_KEY = re.compile(rf"(pod:[0-9a-f.:]+|{_NAME.pattern}/{_NAME.pattern}):[0-9]{{1,5}}")
+_HOST = re.compile(r"[-a-z0-9_.:]{1,253}")
+_POD = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.pod")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def contradictions(config: Config) -> tuple[str, ...]:
+    """What is wrong with ``config``, at most ``MAX_REASONS`` of it; empty: it may be put in force."""
+    return tuple(islice(_all(config), MAX_REASONS))
+
+
+def is_host(name: str) -> bool:
+    """Whether a name may be asked for: short, lower case, a DNS name or an IP address by its characters."""
+    return _HOST.fullmatch(name) is not None
+
+
+def _all(config: Config) -> Iterator[str]:
+    if config.version < 0:
+        yield f"version {config.version} is negative"
+    for key, service in config.services.items():
+        yield from _under(f"service {key}", _service(key, service, config))
+    for key, cluster in config.clusters.items():
+        yield from _under(f"cluster {key}", _cluster(key, cluster))
+    for name, host in config.hosts.items():
+        yield from _under(f"host {name}", _host(name, host, config))
+    if config.inbound.grants and not config.inbound.named:
+        yield "inbound: grants for a pod that no TrafficTarget names"
+    for grant in config.inbound.grants:
+        yield from _under(f"inbound: target {grant.target}", _grant(grant))
+
+
+def _under(what: str, reasons: Iterable[str]) -> Iterator[str]:
+    return (f"{what}: {reason}" for reason in reasons)
+
+
+def _service(key: str, service: Service, config: Config) -> Iterator[str]:
+    if not _SERVICE_KEY.fullmatch(key):
+        yield "not a name"
+    if service.cluster_ip and not _is_ip(service.cluster_ip):
+        yield f"{service.cluster_ip!r} is no IP address"
+    for number, port in service.ports.items():
+        if not _is_port(number):
+            yield f"port {number} is out of range"
+        if port.cluster not in config.clusters:
+            yield f"port {number}: there is no cluster {port.cluster!r}"
+        for rule in port.rules:
+            yield from _under(f"split {rule.split}", _rule(rule, config))
+
+
+def _rule(rule: Rule, config: Config) -> Iterator[str]:
+    for backend in rule.backends:
+        if not 0 <= backend.weight <= MAX_WEIGHT:
+            yield f"weight {backend.weight} of {backend.service} is out of range"
+        if backend.cluster not in config.clusters:
+            yield f"there is no cluster {backend.cluster!r}"
+    clusters = [backend.cluster for backend in rule.backends]
+    if len(set(clusters)) != len(clusters):
+        yield "a backend stands there twice"
+    yield from _matches(rule.matches)
+
+
+def _cluster(key: str, cluster: Cluster) -> Iterator[str]:
+    if not _CLUSTER_KEY.fullmatch(key) or not _is_port(int(key.rpartition(":")[2])):
+        yield "not a name"
+    seen: set[tuple[str, int]] = set()
+    for endpoint in cluster.endpoints:
+        yield from _under(f"endpoint {endpoint.ip}:{endpoint.port}", _endpoint(endpoint))
+        if (endpoint.ip, endpoint.port) in seen:
+            yield f"endpoint {endpoint.ip}:{endpoint.port} stands there twice"
+        seen.add((endpoint.ip, endpoint.port))
+
+
+def _endpoint(endpoint: Endpoint) -> Iterator[str]:
+    if not _is_ip(endpoint.ip):
+        yield f"{endpoint.ip!r} is no IP address"
+    if not _is_port(endpoint.port):
+        yield "port is out of range"
+    if endpoint.mesh and not _is_port(endpoint.mesh):
+        yield f"mesh port {endpoint.mesh} is out of range"
+    if endpoint.listen and not _is_port(endpoint.listen):
+        yield f"listen port {endpoint.listen} is out of range"
+    if endpoint.mesh and not endpoint.identity:
+        yield "mTLS without an identity to expect"
+    if endpoint.identity and not _is_identity(endpoint.identity):
+        yield f"{endpoint.identity!r} is no SPIFFE ID"
+
+
+def _host(name: str, host: Host, config: Config) -> Iterator[str]:
+    if not is_host(name):
+        yield "not a name"
+    if host.service and host.pod:
+        yield "both a Service and a pod"
+    if host.service and host.service not in config.services:
+        yield f"there is no service {host.service!r}"
+    for port, cluster in host.pod.items():
+        if not _is_port(port):
+            yield f"port {port} is out of range"
+        if cluster not in config.clusters:
+            yield f"there is no cluster {cluster!r}"
+
+
+def _grant(grant: Grant) -> Iterator[str]:
+    for source in grant.sources:
+        yield from _source(source)
+    for port in grant.ports or ():
+        if not _is_port(port):
+            yield f"port {port} is out of range"
+    yield from _matches(grant.http)
+
+
+def _source(source: Source) -> Iterator[str]:
+    if bool(source.identity) == bool(source.pod):
+        yield "a source is an identity or a pod"
+    if source.identity and not _is_identity(source.identity):
+        yield f"{source.identity!r} is no SPIFFE ID"
+    if source.pod and not _POD.fullmatch(source.pod):
+        yield f"{source.pod!r} is no pod"
+
+
+def _matches(matches: tuple[HttpMatch, ...] | None) -> Iterator[str]:
+    for match in matches or ():
+        where = f"match {match.name!r}"
+        for method in match.methods:
+            if not _TOKEN.fullmatch(method):
+                yield f"{where}: {method!r} is no method"
+        if not _is_regex(match.path):
+            yield f"{where}: {match.path!r} is no regular expression"
+        for name, value in match.headers:
+            if not _TOKEN.fullmatch(name) or name != name.lower():
+                yield f"{where}: {name!r} is no header name in lower case"
+            if not _is_regex(value):
+                yield f"{where}: {value!r} is no regular expression"
+
+
+def _is_port(number: int) -> bool:
+    return 0 < number <= MAX_PORT
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_identity(text: str) -> bool:
+    try:
+        parse_spiffe_id(text)
+    except PeerRejected:
+        return False
+    return True
+
+
+def _is_regex(pattern: str) -> bool:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error:
+        return False
+    return True

@@ -1,0 +1,208 @@
+"""The compiled config of one sidecar: what the controller pushes and `python -m proxy --config FILE` takes.
+
+All of it is plain immutable data. Keys:
+
+* a *service key* is ``namespace/name``,
+* a *cluster key* is ``namespace/name:port`` (the port of the Service) or
+  ``pod:ip:port``: a set of endpoints that are ready now,
+* a *host* is a canonical authority without port: ``web.default``,
+  ``pod-0.web.default`` or an IP address (see ``proxy.matching.canonical_host``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+DefaultPolicy = Literal["same-identity", "deny", "allow"]
+
+
+class HttpMatch(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Conditions on one request; all must hold, an absent one holds always.
+
+    ``path`` is RE2 anchored at the start; header names are in lower case, values RE2 for the whole value.
+    """
+
+    name: str = ""
+    methods: tuple[str, ...] = ()
+    path: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Backend(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One leaf of a split. ``weight`` is a whole number, relative to its siblings, coprime with them."""
+
+    service: str
+    cluster: str
+    weight: int
+
+
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One TrafficSplit on one port of its root. ``matches`` None: every request; empty: none."""
+
+    split: str
+    backends: tuple[Backend, ...] = ()
+    matches: tuple[HttpMatch, ...] | None = None
+
+
+class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One port of a Service: the first rule that matches decides, otherwise ``cluster``."""
+
+    cluster: str
+    rules: tuple[Rule, ...] = ()
+    protocol: str = ""
+
+
+class Service(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A Service this sidecar calls, by port number."""
+
+    ports: dict[int, Port] = {}
+    cluster_ip: str = ""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One ready pod behind a cluster.
+
+    ``port`` is the container port. ``mesh`` is the port of its sidecar's mTLS
+    listener, 0 for plain text. ``identity`` is the SPIFFE ID its certificate
+    must carry (empty only without ``mesh``). ``listen`` is the port to dial in
+    the clear where it is not ``port``.
+    """
+
+    ip: str
+    port: int
+    mesh: int = 0
+    identity: str = ""
+    pod: str = ""
+    listen: int = 0
+
+
+class Cluster(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Endpoints that are ready now. ``services`` has the keys of the Services it belongs to."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Host(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer for a name that was asked for: a Service, the ports of one pod, or nothing of this mesh.
+
+    Exactly one of ``service`` and ``pod`` is set, or neither: not a name of this mesh.
+    ``pod`` has one endpoint by container port.
+    """
+
+    service: str = ""
+    pod: dict[int, str] = {}
+
+
+class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A caller: by SPIFFE ID, or by pod (``name.namespace.pod``, the DNS name in its certificate)."""
+
+    identity: str = ""
+    pod: str = ""
+
+
+class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One TrafficTarget that names this pod: source and L4 and L7 must hold together.
+
+    ``ports`` None: any port; empty: none. ``http`` None: no condition above
+    TCP; otherwise only HTTP requests that one of them matches.
+    """
+
+    target: str
+    sources: tuple[Source, ...] = ()
+    ports: tuple[int, ...] | None = None
+    http: tuple[HttpMatch, ...] | None = None
+
+
+class Inbound(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who may call this pod. As soon as ``named`` is true only ``grants`` count.
+
+    ``unmeshed``: callers in the clear are let in whatever the grants say.
+    ``audit``: nothing is refused, what would be is counted.
+    """
+
+    default_policy: DefaultPolicy = "same-identity"
+    named: bool = False
+    grants: tuple[Grant, ...] = ()
+    unmeshed: bool = False
+    audit: bool = False
+
+
+class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A whole compiled config at one version."""
+
+    version: int = 0
+    services: dict[str, Service] = {}
+    clusters: dict[str, Cluster] = {}
+    hosts: dict[str, Host] = {}
+    inbound: Inbound = Inbound()
+
+
+class ClearListener(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A port in the clear: what arrives at ``address:port`` has no identity and is meant for container ``target``."""
+
+    port: int
+    target: int
+
+
+class Listeners(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the sidecar listens; a port 0 switches a listener off."""
+
+    address: str
+    outbound: int = 4140
+    mesh: int = 4143
+    admin: int = 4191
+    clear: tuple[ClearListener, ...] = ()
+
+
+class TlsFiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Paths. ``bundle`` (PEM roots) and ``token`` are given; ``certificate`` and ``key`` are the sidecar's own."""
+
+    bundle: str
+    certificate: str
+    key: str
+    token: str = ""
+
+
+class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the controller is and which SPIFFE ID it must show."""
+
+    address: str
+    port: int
+    identity: str
+
+
+class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a sidecar is told by whoever starts it; never pushed.
+
+    ``app_address`` is where the application listens; ``egress`` lets names of
+    another world through. ``state`` is the folder for the last good config.
+    """
+
+    pod: str
+    namespace: str
+    service_account: str
+    listeners: Listeners
+    app_address: str = ""
+    workload: str = ""
+    trust_domain: str = "cluster.local"
+    cluster_domain: str = "cluster.local"
+    tls: TlsFiles | None = None
+    control: Control | None = None
+    egress: bool = False
+    state: str = ""
+    log_level: str = "info"
+    access_log: str = ""
+
+
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `python -m proxy --config FILE` reads (JSON): the sidecar's own settings and a config to start with."""
+
+    sidecar: Sidecar
+    config: Config = Config()
+
+
+def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
+    """The SPIFFE ID of a ServiceAccount: ``spiffe://<trust-domain>/ns/<ns>/sa/<sa>``."""
+    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}"

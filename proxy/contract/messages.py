@@ -1,0 +1,99 @@
+"""Frames of the control stream: MessagePack structs over an mTLS WebSocket, one per binary message.
+
+Down: ``Push``. Up: ``Hello`` first, then ``Ack``, ``Nack`` and ``Ask`` at any time.
+The controller sends a whole config (``base`` 0) after each ``Hello`` unless the
+version named there is the current one; then deltas, each upon the last
+acknowledged version.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from proxy.contract.config import Cluster, Config, Host, Inbound, Service
+
+
+class Push(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="push"):
+    """Config ``version`` as a change of ``base`` (0: of the empty config). None removes an entry."""
+
+    version: int
+    base: int = 0
+    services: dict[str, Service | None] = {}
+    clusters: dict[str, Cluster | None] = {}
+    hosts: dict[str, Host | None] = {}
+    inbound: Inbound | None = None
+
+
+class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
+    """Opens the stream: the config the sidecar runs on and the hosts it has been asked for so far."""
+
+    version: int = 0
+    digest: str = ""
+    hosts: tuple[str, ...] = ()
+    build: str = ""
+
+
+class Ack(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ack"):
+    """``version`` is in force."""
+
+    version: int
+
+
+class Nack(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="nack"):
+    """A push was refused and nothing changed; ``current`` stays in force. ``version`` 0: it could not be read."""
+
+    reason: str
+    current: int
+    version: int = 0
+
+
+class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ask"):
+    """The application wants to reach these hosts; each gets an entry in ``Config.hosts``."""
+
+    hosts: tuple[str, ...]
+
+
+Down = Push
+Up = Hello | Ack | Nack | Ask
+
+_V = TypeVar("_V")
+_down = msgspec.msgpack.Decoder(Push)
+_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Up | Down) -> bytes:
+    """The frame of one message."""
+    return _encoder.encode(message)
+
+
+def decode_down(frame: bytes) -> Down:
+    """A frame from the controller. Raises ``msgspec.MsgspecError``."""
+    return _down.decode(frame)
+
+
+def decode_up(frame: bytes) -> Up:
+    """A frame from a sidecar. Raises ``msgspec.MsgspecError``."""
+    return _up.decode(frame)
+
+
+def difference(old: Config, new: Config) -> Push:
+    """The smallest push that turns ``old`` into ``new``."""
+
+    return Push(
+        version=new.version,
+        base=old.version,
+        services=_change(old.services, new.services),
+        clusters=_change(old.clusters, new.clusters),
+        hosts=_change(old.hosts, new.hosts),
+        inbound=new.inbound if new.inbound != old.inbound else None,
+    )
+
+
+def _change(before: dict[str, _V], after: dict[str, _V]) -> dict[str, _V | None]:
+    changed: dict[str, _V | None] = {k: v for k, v in after.items() if before.get(k) != v}
+    changed.update((k, None) for k in before if k not in after)
+    return changed

@@ -1,0 +1,47 @@
+"""Applying a push, and telling two configs apart: the sidecar's half of ``messages.difference``. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+
+from proxy.contract.config import Config
+from proxy.contract.messages import Push
+
+_V = TypeVar("_V")
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
+
+DIGEST_BYTES = 16
+"""Length of a digest: it tells configs of one sidecar apart, nobody gains by a collision."""
+
+
+def patched(base: Config, push: Push) -> Config:
+    """The config that ``push`` makes of ``base``; the caller has checked that ``base`` is what the push names."""
+    return Config(
+        version=push.version,
+        services=_merged(base.services, push.services),
+        clusters=_merged(base.clusters, push.clusters),
+        hosts=_merged(base.hosts, push.hosts),
+        inbound=base.inbound if push.inbound is None else push.inbound,
+    )
+
+
+def digest(config: Config) -> str:
+    """A fingerprint of everything but the version, the same whatever the order of the entries (hex)."""
+    content = msgspec.structs.replace(config, version=0)
+    plain = msgspec.to_builtins(content, str_keys=True)
+    return sha256(_canonical.encode(plain)).digest()[:DIGEST_BYTES].hex()
+
+
+def _merged(before: dict[str, _V], change: dict[str, _V | None]) -> dict[str, _V]:
+    if not change:
+        return before
+    after = dict(before)
+    for key, value in change.items():
+        if value is None:
+            after.pop(key, None)
+        else:
+            after[key] = value
+    return after

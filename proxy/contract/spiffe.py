@@ -1,0 +1,225 @@
+"""Who is at the other end: an X.509-SVID read strictly, the same way by sidecar and controller.
+
+TLS has already proved the chain up to a root of the bundle and that the peer
+holds the key; general X.509 checks let through much that is not a SPIFFE
+identity. What is left is decided here, without I/O: exactly one URI, of the
+form ``spiffe://<trust domain>/ns/<namespace>/sa/<service account>``, on a leaf
+that may do nothing but authenticate. Sources: SPIFFE-ID and X509-SVID standards
+(their clauses are named below), RFC 5280.
+
+Neighbours: ``proxy.tls`` fetches the certificate of a connection,
+``translator.identity`` issues what is accepted here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+BACKDATE: Final = timedelta(seconds=60)
+"""How far before its issue a certificate begins, so that a peer whose clock is a little behind accepts it."""
+
+MAX_SPIFFE_ID: Final = 2048
+"""Bytes of a SPIFFE ID at most (SPIFFE-ID 2.3)."""
+
+MAX_TRUST_DOMAIN: Final = 255
+"""Bytes of a trust domain at most (SPIFFE-ID 2.3)."""
+
+MAX_PARSED: Final = 1024
+"""Certificates remembered: more than a sidecar has peers, and well under 1 MB."""
+
+POD_SUFFIX: Final = "pod"
+"""Last label of the DNS name that tells the pod: ``name.namespace.pod``."""
+
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_MAX_LABEL = 63
+_MAX_SUBDOMAIN = 253
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_KNOWN_CRITICAL = frozenset({
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+})  # fmt: skip
+
+
+class PeerRejected(Exception):
+    """A certificate that is no identity of this mesh; the text says why, for logs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A checked identity. ``identity`` is the whole SPIFFE ID; ``pods`` have the form ``name.namespace.pod``."""
+
+    identity: str
+    trust_domain: str
+    namespace: str
+    service_account: str
+    pods: tuple[str, ...]
+    not_before: datetime
+    expires: datetime
+
+
+_parsed: dict[bytes, Peer] = {}
+
+
+def verify_peer(der: bytes, trust_domain: str, now: datetime) -> Peer:
+    """The identity in the certificate ``der``, whose chain TLS has verified already.
+
+    ``now`` is timezone-aware. Parsing is done once per certificate; validity and
+    trust domain are checked every time. Raises ``PeerRejected``.
+    """
+    fingerprint = hashlib.sha256(der).digest()
+    peer = _parsed.get(fingerprint)
+    if peer is None:
+        peer = parse_certificate(der)
+        if len(_parsed) >= MAX_PARSED:
+            _parsed.pop(next(iter(_parsed)))
+        _parsed[fingerprint] = peer
+    if peer.trust_domain != trust_domain:
+        raise PeerRejected(f"trust domain {peer.trust_domain!r} is not {trust_domain!r}")
+    if now < peer.not_before:
+        raise PeerRejected(f"not valid before {peer.not_before.isoformat()}")
+    if now >= peer.expires:
+        raise PeerRejected(f"expired at {peer.expires.isoformat()}")
+    return peer
+
+
+def parse_certificate(der: bytes) -> Peer:
+    """All checks but time and trust domain. Raises ``PeerRejected``."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        extensions = {extension.oid: extension for extension in certificate.extensions}
+        key = certificate.public_key()
+        not_before, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception as error:  # whatever the parser objects to, and however it says so, is no identity
+        raise PeerRejected(f"unreadable certificate ({type(error).__name__})") from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise PeerRejected("the public key is not P-256")
+    for oid, extension in extensions.items():
+        if extension.critical and oid not in _KNOWN_CRITICAL:
+            raise PeerRejected(f"unknown critical extension {oid.dotted_string}")
+    _check_is_leaf(extensions)
+    uri, dns_names = _alternative_names(extensions)
+    trust_domain, namespace, service_account = parse_spiffe_id(uri)
+    return Peer(
+        identity=uri,
+        trust_domain=trust_domain,
+        namespace=namespace,
+        service_account=service_account,
+        pods=_pods(dns_names, namespace),
+        not_before=not_before,
+        expires=expires,
+    )
+
+
+def parse_spiffe_id(uri: str) -> tuple[str, str, str]:
+    """Trust domain, namespace and service account of a SPIFFE ID (SPIFFE-ID 2). Raises ``PeerRejected``."""
+    if len(uri) > MAX_SPIFFE_ID:
+        raise PeerRejected(f"the SPIFFE ID has {len(uri)} bytes, {MAX_SPIFFE_ID} are allowed")
+    scheme, separator, rest = uri.partition("://")
+    if scheme != "spiffe" or not separator:
+        raise PeerRejected("the URI's scheme is not spiffe")
+    for character, what in (("%", "a percent-escape"), ("?", "a query"), ("#", "a fragment")):
+        if character in rest:
+            raise PeerRejected(f"the SPIFFE ID has {what}")
+    trust_domain, _, path = rest.partition("/")
+    _check_trust_domain(trust_domain)
+    match path.split("/"):
+        case [""]:
+            raise PeerRejected("the SPIFFE ID has no path")
+        case segments if any(segment in ("", ".", "..") for segment in segments):
+            raise PeerRejected("the SPIFFE ID has an empty or dot segment")
+        case ["ns", namespace, "sa", service_account] if is_label(namespace) and is_subdomain(service_account):
+            return trust_domain, namespace, service_account
+        case _:
+            raise PeerRejected("the SPIFFE ID's path is not /ns/<namespace>/sa/<service account>")
+
+
+def is_label(name: str) -> bool:
+    """Whether ``name`` is a DNS-1123 label, as namespaces are."""
+    return len(name) <= _MAX_LABEL and _LABEL.fullmatch(name) is not None
+
+
+def is_subdomain(name: str) -> bool:
+    """Whether ``name`` is a DNS-1123 subdomain, as the names of pods and ServiceAccounts are."""
+    return len(name) <= _MAX_SUBDOMAIN and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def pod_name(pod: str, namespace: str) -> str:
+    """The DNS name that stands for a pod in its certificate: ``name.namespace.pod``."""
+    return f"{pod}.{namespace}.{POD_SUFFIX}"
+
+
+def _check_trust_domain(trust_domain: str) -> None:
+    if "@" in trust_domain:
+        raise PeerRejected("the SPIFFE ID has userinfo")
+    if ":" in trust_domain:
+        raise PeerRejected("the SPIFFE ID has a port")
+    if trust_domain != trust_domain.lower():
+        raise PeerRejected("the trust domain is not in lower case")
+    if len(trust_domain) > MAX_TRUST_DOMAIN or not _TRUST_DOMAIN.fullmatch(trust_domain):
+        raise PeerRejected("the trust domain is empty, too long or has a character that is not allowed")
+
+
+def _check_is_leaf(extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]) -> None:
+    """X509-SVID 3 and 4: not a CA, for signing handshakes and nothing else, for both sides of TLS."""
+    constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+    if constraints is not None and (not isinstance(constraints.value, x509.BasicConstraints) or constraints.value.ca):
+        raise PeerRejected("the certificate is a CA's")
+    usage = extensions.get(ExtensionOID.KEY_USAGE)
+    if usage is None or not isinstance(usage.value, x509.KeyUsage):
+        raise PeerRejected("no key usage")
+    if not usage.critical:
+        raise PeerRejected("key usage is not critical")
+    if not usage.value.digital_signature:
+        raise PeerRejected("key usage lacks digitalSignature")
+    if usage.value.key_cert_sign or usage.value.crl_sign:
+        raise PeerRejected("key usage has keyCertSign or cRLSign")
+    extended = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    if extended is None or not isinstance(extended.value, x509.ExtendedKeyUsage):
+        raise PeerRejected("no extended key usage")
+    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= set(extended.value):
+        raise PeerRejected("extended key usage lacks serverAuth or clientAuth")
+
+
+def _alternative_names(
+    extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]],
+) -> tuple[str, list[str]]:
+    """The one URI and the DNS names (X509-SVID 2: exactly one URI)."""
+    names = extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    if names is None or not isinstance(names.value, x509.SubjectAlternativeName):
+        raise PeerRejected("no subject alternative name")
+    uris: list[str] = []
+    dns_names: list[str] = []
+    for name in names.value:
+        if isinstance(name.value, str) and (_CONTROL.search(name.value) or not name.value.isascii()):
+            raise PeerRejected("a control or non-ASCII character in a subject alternative name")
+        if isinstance(name, x509.UniformResourceIdentifier):
+            uris.append(name.value)
+        elif isinstance(name, x509.DNSName):
+            dns_names.append(name.value)
+    if len(uris) != 1:
+        raise PeerRejected(f"{len(uris)} URIs among the subject alternative names, exactly one must be")
+    return uris[0], dns_names
+
+
+def _pods(dns_names: list[str], namespace: str) -> tuple[str, ...]:
+    """The pods named; one of another namespace would be a claim that the SPIFFE ID does not carry."""
+    pods: list[str] = []
+    for dns_name in dns_names:
+        if not dns_name.endswith(f".{POD_SUFFIX}"):
+            continue
+        name, _, of = dns_name.removesuffix(f".{POD_SUFFIX}").rpartition(".")
+        if of != namespace or not is_subdomain(name):
+            raise PeerRejected("a pod name that is malformed or of another namespace")
+        pods.append(dns_name)
+    return tuple(pods)

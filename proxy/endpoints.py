@@ -1,0 +1,112 @@
+"""What the sidecar remembers of each endpoint while configs come and go: load and idle connections.
+
+A routing table is swapped whole; this state is keyed by the endpoint beside
+it. ``proxy.table`` looks endpoints up here, ``proxy.forward`` takes connections
+from them.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from proxy.balance import Load
+from proxy.contract.config import Endpoint
+
+if TYPE_CHECKING:
+    from proxy.http1.client import ClientConnection
+
+# Idle connections kept per endpoint: as many as a busy caller has requests in flight at once.
+MAX_IDLE = 256
+# Seconds a connection may lie idle: below what applications commonly allow (60 s and more).
+IDLE_LIMIT = 30.0
+# Seconds a connection may be used at all, so that rotated certificates reach every connection.
+AGE_LIMIT = 1800.0
+
+
+class EndpointState:
+    """One endpoint: its running load, its idle connections."""
+
+    __slots__ = ("endpoint", "gone", "idle", "load", "name")
+
+    def __init__(self, endpoint: Endpoint, now: float) -> None:
+        self.endpoint = endpoint
+        self.load = Load(now)
+        self.idle: deque[ClientConnection] = deque()
+        self.gone = False
+        self.name = endpoint.pod or f"{endpoint.ip}:{endpoint.port}"
+
+    def acquire(self, now: float, *, certain: bool) -> ClientConnection | None:
+        """An idle connection, the most recently used first; None when there is none worth using.
+
+        ``certain``: the request must not be sent twice, so look whether the
+        other end has closed (one poll) before the first byte is written.
+        """
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if now - connection.idle_since > IDLE_LIMIT or not connection.usable:
+                connection.close()
+                continue
+            if certain and has_news(connection.fileno):
+                connection.close()
+                continue
+            return connection
+        return None
+
+    def release(self, connection: ClientConnection, now: float) -> None:
+        """Keep a connection whose exchange ended cleanly, unless it is too old or nobody wants it."""
+        if self.gone or not connection.usable or now - connection.opened > AGE_LIMIT or len(self.idle) >= MAX_IDLE:
+            connection.close()
+            return
+        connection.idle_since = now
+        self.idle.append(connection)
+
+    def forget(self, connection: ClientConnection) -> None:
+        """A connection that was lost while idle."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def retire(self) -> None:
+        """Close what is idle; connections in use close when they come back."""
+        while self.idle:
+            self.idle.pop().close()
+
+
+def has_news(fileno: int) -> bool:
+    """Whether a descriptor that should be silent is readable: closed by the other end, or speaking out of turn."""
+    if fileno < 0:
+        return True
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))
+
+
+class Endpoints:
+    """All endpoints of the table in force, by value."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._states: dict[Endpoint, EndpointState] = {}
+
+    def get(self, endpoint: Endpoint) -> EndpointState:
+        """The state of ``endpoint``, made on first sight."""
+        state = self._states.get(endpoint)
+        if state is None:
+            state = self._states[endpoint] = EndpointState(endpoint, self._now())
+        return state
+
+    def keep(self, used: Iterable[Endpoint]) -> None:
+        """Forget every endpoint but these."""
+        wanted = set(used)
+        for endpoint in [endpoint for endpoint in self._states if endpoint not in wanted]:
+            state = self._states.pop(endpoint)
+            state.gone = True
+            state.retire()
+
+    def retire_idle(self) -> None:
+        """Close idle connections everywhere (a new certificate is in force)."""
+        for state in self._states.values():
+            state.retire()

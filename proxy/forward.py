@@ -1,0 +1,536 @@
+"""One request and its answer: from the downstream connection through a router to an endpoint and back.
+
+The order of events is the whole difficulty here: bodies stream both ways at
+once, an upstream may answer early, break, or never be reached. An
+``Exchange`` holds that state; it does no I/O of its own but writes to the two
+connections it sits between, synchronously, in the callback that brought the
+bytes. Only opening a connection (or learning a name) takes a task.
+
+What is moved on to another endpoint without any policy:
+a connection that could not be opened (any method), and an idempotent request
+on a reused connection that broke before an answer began. The request is kept
+up to ``REPLAY_LIMIT`` for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.deadlines import Deadlines
+from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, reset
+from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
+from proxy.http1.client import ClientConnection, open_connection
+from proxy.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from proxy.counters import Counters, Series
+    from proxy.endpoints import EndpointState
+    from proxy.http1.server import ServerConnection
+    from proxy.tls import Contexts
+
+# Bytes of a request kept for sending it again.
+REPLAY_LIMIT = 64 * 1024
+# Interim answers to one request; more is a flood.
+MAX_INTERIM = 16
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+
+class Router(Protocol):
+    """Decides where a request goes; one per direction."""
+
+    def select(self, exchange: Exchange) -> EndpointState | None:
+        """The endpoint for the next attempt; not one in ``exchange.tried``.
+
+        None: not known yet, ``exchange.attempt()`` will be called later.
+        Raises ``Refusal``.
+        """
+
+    def render(self, exchange: Exchange) -> bytes:
+        """The request line and Host as they go out, and headers of our own."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Forwarding:
+    """What all connections of one direction share."""
+
+    loop: asyncio.AbstractEventLoop
+    direction: str
+    router: Router
+    deadlines: Deadlines
+    counters: Counters
+    trust_domain: str
+    contexts: Callable[[], Contexts | None]
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
+    connections: set[ServerConnection] = field(default_factory=set)
+    draining: bool = False
+
+
+class Exchange:
+    """One request on ``down`` and what becomes of it. ``tried`` are the endpoints that failed it."""
+
+    __slots__ = (
+        "_began",
+        "_body",
+        "_chunk_down",
+        "_interim",
+        "_partial",
+        "_response",
+        "_response_body",
+        "_response_held",
+        "_size",
+        "_target",
+        "_tunnel",
+        "_wire",
+        "_written",
+        "down",
+        "ended",
+        "head",
+        "keep",
+        "request_done",
+        "route",
+        "series",
+        "tried",
+        "up",
+    )
+
+    def __init__(self, down: ServerConnection, head: RequestHead) -> None:
+        self.down = down
+        self.head = head
+        self.keep = head.keep_alive
+        self.request_done = not head.length
+        self.ended = False
+        self.up: ClientConnection | None = None
+        self.tried: tuple[EndpointState, ...] = ()
+        self.series: Series | None = None
+        self.route: Any = None  # the router's own memory of what it decided
+        self._target: EndpointState | None = None
+        self._began = 0.0
+        self._body: Body | None = None
+        self._wire: list[bytes] = []  # the request as sent, while it may have to be sent again
+        self._written = 0  # pieces of it written to the present upstream
+        self._size = 0
+        self._response: ResponseHead | None = None
+        self._response_body: Body | None = None
+        self._response_held = False
+        self._chunk_down = False
+        self._partial = b""
+        self._interim = 0
+        self._tunnel = False
+
+    @property
+    def takes_request(self) -> bool:
+        """Whether bytes from the client belong to this exchange."""
+        return not self.request_done or self._tunnel
+
+    # -- the request ---------------------------------------------------------------------------
+
+    def start(self, first: bytes) -> None:
+        """Begin: ``first`` are the body bytes that came with the head."""
+        forwarding = self.down.forwarding
+        self._began = forwarding.loop.time()
+        if self.head.length:
+            self._body = body_of(self.head.length)
+        try:
+            target = forwarding.router.select(self)
+            self._wire.append(self._render())
+        except Refusal as refusal:
+            if first:
+                self._take_body(first)
+            self.refuse(refusal)
+            return
+        if first:
+            self._take_body(first)
+            if self.ended:
+                return
+        if target is not None:
+            self._send_to(target)
+
+    def _render(self) -> bytes:
+        head = self.head
+        framing = b""
+        if head.length > 0:
+            framing = b"content-length: %d\r\n" % head.length
+        elif head.length == CHUNKED:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif head.upgrade:
+            framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
+        elif head.method in ("POST", "PUT", "PATCH"):
+            framing = b"content-length: 0\r\n"
+        return b"%b%b%b\r\n" % (self.down.forwarding.router.render(self), b"".join(head.lines), framing)
+
+    def attempt(self) -> None:
+        """Choose an endpoint and send the request there; also called again by a router that had to wait."""
+        if self.ended:
+            return
+        try:
+            target = self.down.forwarding.router.select(self)
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return
+        if target is not None:
+            self._send_to(target)
+
+    def _send_to(self, target: EndpointState) -> None:
+        self._target = target
+        target.load.pending += 1
+        forwarding = self.down.forwarding
+        connection = target.acquire(forwarding.loop.time(), certain=self.head.method not in IDEMPOTENT)
+        if connection is not None:
+            connection.fresh = False
+            self._attach(connection)
+        else:
+            forwarding.spawn(self._connect(target))
+
+    async def _connect(self, target: EndpointState) -> None:
+        forwarding = self.down.forwarding
+        try:
+            connection = await open_connection(forwarding.loop, target, forwarding.contexts, forwarding.trust_domain)
+        except Unavailable as failure:
+            if not self.ended:
+                self._move_on(failure)
+            return
+        if self.ended:
+            target.release(connection, forwarding.loop.time())
+        else:
+            self._attach(connection)
+
+    def _attach(self, connection: ClientConnection) -> None:
+        self.up = connection
+        connection.exchange = self
+        self._flush()
+        self.down.continue_reading()
+
+    def _flush(self) -> None:
+        """Write what the present upstream has not had; keep it while it may be needed again."""
+        up = self.up
+        if up is None:
+            if self._size > REPLAY_LIMIT:
+                self.down.hold_reading()
+            return
+        wire = self._wire
+        if self._written < len(wire):
+            up.write(wire[0] if len(wire) == 1 else b"".join(wire[self._written :]))
+            self._written = len(wire)
+        if self._size > REPLAY_LIMIT:
+            self._wire = []
+            self._written = 0
+
+    def request_received(self, data: bytes) -> None:
+        """Body bytes (or, in a tunnel, any bytes) from the client."""
+        if self._tunnel:
+            if self.up is not None:
+                self.up.write(data)
+            return
+        self._take_body(data)
+        if not self.ended:
+            self._flush()
+
+    def _take_body(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
+        try:
+            payload = body.feed(data)
+        except ValueError as error:
+            self.refuse(BadRequest(str(error)))
+            return
+        if self.head.length == CHUNKED:
+            payload = encode_chunk(payload) if payload else b""
+            if body.done:
+                payload += encode_last_chunk(body.trailers)
+        if payload:
+            self._size += len(payload)
+            self._wire.append(payload)
+        if body.done:
+            self.request_done = True
+            self.down.request_complete(body.rest)
+
+    def half_closed(self) -> bool:
+        """The client sends no more; whether its answer is still due."""
+        self.keep = False
+        if self._tunnel:
+            if self.up is not None:
+                self.up.close()
+            return False
+        if not self.request_done:
+            self.refuse(BadRequest("the request's body is shorter than announced", 408))
+        return True
+
+    # -- the answer ----------------------------------------------------------------------------
+
+    def response_received(self, data: bytes) -> None:
+        """Bytes from the upstream."""
+        if self._tunnel:
+            self.down.transport.write(data)
+            return
+        try:
+            if self._response is None:
+                self._read_heads(data)
+            else:
+                self._pass_body(b"", data)
+        except BadResponse as refusal:
+            self._drop_upstream()
+            self._failed()
+            self.refuse(refusal)
+
+    def _read_heads(self, data: bytes) -> None:
+        up = self.up
+        assert up is not None
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            head = up.heads.parse(data[: end + 4])
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._respond(head, data)
+                return
+            if head.status == 101:
+                self._switch(head, data)
+                return
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise BadResponse("too many interim responses")
+            if not self.head.old:
+                self.down.transport.write(b"".join((_status_line(head), *head.lines, b"\r\n")))
+        if len(data) > MAX_HEAD or (b"\n\n" in data or b"\n\r\n" in data):
+            raise BadResponse("unterminated response head")
+        self._partial = data
+
+    def _respond(self, head: ResponseHead, rest: bytes) -> None:
+        """The final answer's head is here."""
+        target = self._target
+        assert target is not None
+        mesh = head.mesh if target.endpoint.mesh else None
+        if mesh and self._peer_could_not_connect(mesh):
+            return
+        now = self.down.forwarding.loop.time()
+        if head.status >= 500:
+            target.load.failed(now)
+        else:
+            target.load.observe(now - self._began, now)
+        self._response = head
+        request = self.head
+        if not self.request_done or self.down.forwarding.draining:
+            self.keep = False
+        length = head.length
+        bodyless = request.method == "HEAD" or head.status in (204, 304)
+        framing = b""
+        if bodyless:
+            if length > 0 and head.status != 204:
+                framing = b"content-length: %d\r\n" % length
+            length = 0
+        elif length >= 0:
+            framing = b"content-length: %d\r\n" % length
+        elif request.old:
+            self.keep = False
+        else:
+            framing = b"transfer-encoding: chunked\r\n"
+            self._chunk_down = True
+        if not self.keep:
+            framing += b"connection: close\r\n"
+        elif request.old:
+            framing += b"connection: keep-alive\r\n"
+        own = b"".join(b"%b: %b\r\n" % item for item in mesh.items()) if mesh else b""
+        self._response_body = body_of(length)
+        self._pass_body(b"%b%b%b%b\r\n" % (_status_line(head), b"".join(head.lines), own, framing), rest)
+
+    def _pass_body(self, prefix: bytes, data: bytes) -> None:
+        """Pass payload on, behind ``prefix`` (the head), in one write; notice the end."""
+        body = self._response_body
+        assert body is not None
+        if not data:
+            payload = b""
+        elif body.done:
+            body.rest = data
+            payload = b""
+        else:
+            try:
+                payload = body.feed(data)
+            except ValueError as error:
+                raise BadResponse(str(error)) from None
+        if self._chunk_down:
+            payload = encode_chunk(payload) if payload else b""
+            if body.done:
+                payload += encode_last_chunk(body.trailers)
+        if prefix or payload:
+            self.down.transport.write(prefix + payload)
+        if body.done:
+            self._complete()
+
+    def _switch(self, head: ResponseHead, rest: bytes) -> None:
+        """101: from here on both connections are one tunnel, if that was asked for."""
+        if not self.head.upgrade or head.upgrade.strip().lower() != self.head.upgrade.strip().lower():
+            raise BadResponse("switching protocols was not asked for")
+        self._response = head
+        self._tunnel = True
+        self.keep = False
+        lines = b"".join(head.lines)
+        self.down.transport.write(
+            b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (_status_line(head), lines, head.upgrade, rest)
+        )
+        early = self.down.take_buffer()
+        if early and self.up is not None:
+            self.up.write(early)
+
+    def response_ended(self) -> bool:
+        """The upstream sends no more. True keeps its connection open for the request."""
+        body = self._response_body
+        if self._tunnel:
+            self._end(502)
+            self.down.finish()
+        elif body is not None and body.feed_eof():
+            if self._chunk_down:
+                self.down.transport.write(encode_last_chunk([]))
+            self._complete()
+        return False
+
+    def _complete(self) -> None:
+        """The answer is written whole."""
+        up, response, body = self.up, self._response, self._response_body
+        assert up is not None and response is not None and body is not None and self._target is not None
+        self.up = None
+        up.exchange = None
+        target = self._target
+        if response.keep_alive and self.request_done and not body.rest and response.length != UNTIL_CLOSE:
+            if self._response_held:
+                up.transport.resume_reading()
+            target.release(up, self.down.forwarding.loop.time())
+        elif response.keep_alive and self.request_done and response.length == UNTIL_CLOSE and self._bodyless(response):
+            target.release(up, self.down.forwarding.loop.time())
+        else:
+            up.close()
+        keep = self.keep and self.request_done
+        self._end(response.status)
+        self.down.exchange_done(keep=keep)
+
+    def _bodyless(self, response: ResponseHead) -> bool:
+        return self.head.method == "HEAD" or response.status in (204, 304)
+
+    def hold_response(self) -> None:
+        """The client reads slower than the upstream sends."""
+        if self.up is not None and not self._response_held:
+            self._response_held = True
+            self.up.transport.pause_reading()
+
+    def continue_response(self) -> None:
+        """The client has caught up."""
+        if self._response_held:
+            self._response_held = False
+            if self.up is not None:
+                self.up.transport.resume_reading()
+
+    # -- failures ------------------------------------------------------------------------------
+
+    def upstream_lost(self, connection: ClientConnection) -> None:
+        """The upstream's connection ended before its answer did."""
+        self.up = None
+        if self._tunnel:
+            self._end(101)
+            self.down.finish()
+        elif self._response is not None:
+            # A truncated answer must not look like a whole one.
+            self._failed()
+            self._end(502)
+            self.down.exchange = None
+            self.down.transport.abort()
+        elif not connection.fresh and self.head.method in IDEMPOTENT and self._interim == 0 and not self._partial:
+            self._move_on(reset("the connection broke before an answer"), stale=True)
+        else:
+            self._failed()
+            self.refuse(reset("the upstream closed the connection without an answer"))
+
+    def _peer_could_not_connect(self, mesh: dict[bytes, bytes]) -> bool:
+        """The server's own sidecar says that its application got nothing: as good as not connected."""
+        reason = mesh.get(b"smi-mesh-reason", b"")
+        if not reason.startswith((b"connect-failure", b"draining")) or self._size > REPLAY_LIMIT:
+            return False
+        self._drop_upstream()
+        self._move_on(Unavailable(502, Reason.CONNECT_FAILURE, reason.partition(b"; ")[2].decode("latin-1")))
+        return True
+
+    def _move_on(self, failure: Refusal, *, stale: bool = False) -> None:
+        """This endpoint did not get the request: try another, else tell the client.
+
+        ``stale``: it was only an old connection that broke; without another endpoint a new one may do.
+        """
+        target = self._target
+        assert target is not None
+        self._failed()
+        self.tried = (*self.tried, target)
+        if self._size > REPLAY_LIMIT and not self._wire:
+            self.refuse(failure)
+            return
+        self._written = 0
+        self._partial = b""
+        try:
+            following = self.down.forwarding.router.select(self)
+        except Refusal:
+            if stale:
+                self._target = target
+                target.load.pending += 1
+                self.down.forwarding.spawn(self._connect(target))
+            else:
+                self.refuse(failure)
+            return
+        if following is not None:
+            self._send_to(following)
+
+    def _failed(self) -> None:
+        """Settle the present attempt as a failure of its endpoint."""
+        if self._target is not None:
+            target, self._target = self._target, None
+            target.load.pending -= 1
+            target.load.failed(self.down.forwarding.loop.time())
+
+    def _drop_upstream(self) -> None:
+        up, self.up = self.up, None
+        if up is not None:
+            up.exchange = None
+            up.abort()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer in the sidecar's own name, or break off when an answer has begun."""
+        if self.ended:
+            return
+        begun = self._response is not None
+        self._drop_upstream()
+        self._end(refusal.status)
+        if begun:
+            self.down.exchange = None
+            self.down.transport.abort()
+            return
+        keep = self.keep and self.request_done and not isinstance(refusal, BadRequest)
+        keep = keep and not self.down.forwarding.draining
+        self.down.answer(refusal, head_only=self.head.method == "HEAD", keep=keep)
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        self._drop_upstream()
+        self._end(499)
+
+    def _end(self, status: int) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._wire = []
+        if self._target is not None:
+            self._target.load.pending -= 1
+            self._target = None
+        if self.series is not None:
+            self.series.add(status, self.down.forwarding.loop.time() - self._began)
+
+
+_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
+
+
+def _status_line(head: ResponseHead) -> bytes:
+    key = (head.status, head.reason)
+    line = _STATUS_LINES.get(key)
+    if line is None:
+        line = b"HTTP/1.1 %d %b\r\n" % key
+        if len(_STATUS_LINES) < 256:
+            _STATUS_LINES[key] = line
+    return line

@@ -1,0 +1,6 @@
+"""HTTP/1.1 on plain asyncio protocols: heads, bodies, both kinds of connection.
+
+Belongs here: bytes to messages and back, flow control, connection life.
+Does not belong: where a request goes (``proxy.forward`` and the routers).
+Next: ``head`` parses and checks, ``body`` frames, ``server`` and ``client`` hold connections.
+"""

@@ -1,0 +1,199 @@
+"""Connections to upstreams: opening them, and the bytes that come back.
+
+A connection serves one exchange at a time; what an answer means is the
+exchange's business (``proxy.forward``). Connections to a peer sidecar begin with
+the preface that names the container port, in the same write as the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import aiofastnet
+
+from proxy.contract.spiffe import PeerRejected
+from proxy.errors import connect_failure
+from proxy.http1.head import ResponseHeads
+from proxy.preface import encode_preface
+from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
+
+if TYPE_CHECKING:
+    from proxy.endpoints import EndpointState
+    from proxy.forward import Exchange
+
+# Seconds to open a connection, handshake included. Linkerd's default is 1 s too: a pod that is
+# there answers in milliseconds, and one that is not must not hold the request.
+CONNECT_TIMEOUT = 1.0
+HANDSHAKE_TIMEOUT = 5.0
+
+
+class ClientConnection(asyncio.Protocol):
+    """One upstream connection. ``usable`` turns false as soon as it must not carry another request."""
+
+    __slots__ = (
+        "_loop",
+        "_preface",
+        "endpoint",
+        "exchange",
+        "fileno",
+        "fresh",
+        "heads",
+        "idle_since",
+        "opened",
+        "transport",
+        "usable",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, endpoint: EndpointState) -> None:
+        self._loop = loop
+        self.endpoint = endpoint
+        self.heads = ResponseHeads(loop)
+        self.exchange: Exchange | None = None
+        self.transport: asyncio.Transport
+        self.fileno = -1
+        self.fresh = True
+        self.usable = False
+        self.opened = self.idle_since = loop.time()
+        self._preface = encode_preface(endpoint.endpoint.port) if endpoint.endpoint.mesh else b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self.transport = transport  # type: ignore[assignment]
+        self.fileno = transport.get_extra_info("socket").fileno()
+        self.usable = True
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request."""
+        if self._preface:
+            data = self._preface + data
+            self._preface = b""
+        self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of ``asyncio.Protocol``."""
+        if self.exchange is None:
+            # Bytes nobody asked for would be taken for the next request's answer.
+            self.endpoint.forget(self)
+            self.close()
+            return
+        self.exchange.response_received(data)
+
+    def eof_received(self) -> bool:
+        """Part of ``asyncio.Protocol``."""
+        self.usable = False
+        if self.exchange is None:
+            self.endpoint.forget(self)
+            return False
+        return self.exchange.response_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self.usable = False
+        self.fileno = -1
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.upstream_lost(self)
+        else:
+            self.endpoint.forget(self)
+
+    def pause_writing(self) -> None:
+        """Part of ``asyncio.Protocol``: the upstream reads slower than the client sends."""
+        if self.exchange is not None:
+            self.exchange.down.hold_reading()
+
+    def resume_writing(self) -> None:
+        """Part of ``asyncio.Protocol``."""
+        if self.exchange is not None:
+            self.exchange.down.continue_reading()
+
+    def close(self) -> None:
+        """Flush what is written and close; nothing more is delivered to an exchange."""
+        self.usable = False
+        self.exchange = None
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, dropping what is not sent."""
+        self.usable = False
+        self.exchange = None
+        self.transport.abort()
+
+
+async def open_connection(
+    loop: asyncio.AbstractEventLoop,
+    endpoint: EndpointState,
+    contexts: Callable[[], Contexts | None],
+    trust_domain: str,
+) -> ClientConnection:
+    """Open a connection to ``endpoint``; to a peer sidecar by mTLS, its identity checked before any byte is sent.
+
+    Raises ``Unavailable`` (connect-failure): nothing of a request was delivered.
+    """
+    target = endpoint.endpoint
+    current = contexts() if target.mesh else None
+    if target.mesh and current is None:
+        raise connect_failure("this sidecar has no certificate yet")
+    address = (target.ip, target.mesh or target.listen or target.port)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
+            sock = await _dial(loop, address)
+            if current is None:
+                _, connection = await aiofastnet.create_connection(
+                    loop, lambda: ClientConnection(loop, endpoint), sock=sock
+                )
+                return connection
+            return await _secure(loop, endpoint, sock, current, trust_domain)
+    except TimeoutError:
+        raise connect_failure(f"{endpoint.name}: no connection in time") from None
+    except PeerRejected as error:
+        raise connect_failure(f"{endpoint.name}: {error}") from error
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise connect_failure(f"{endpoint.name}: {error.strerror or type(error).__name__}") from error
+
+
+async def _dial(loop: asyncio.AbstractEventLoop, address: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _secure(
+    loop: asyncio.AbstractEventLoop,
+    endpoint: EndpointState,
+    sock: socket.socket,
+    contexts: Contexts,
+    trust_domain: str,
+) -> ClientConnection:
+    """Shake hands and check that it is the peer we mean, before any byte is sent."""
+    try:
+        transport, connection = await aiofastnet.create_connection(
+            loop,
+            lambda: ClientConnection(loop, endpoint),
+            sock=sock,
+            ssl=contexts.client,
+            server_hostname="",
+            ssl_incoming_bio_size=INCOMING_BIO_SIZE,
+            ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        peer = peer_of(transport, trust_domain, datetime.now(UTC))
+        if peer.identity != endpoint.endpoint.identity:
+            raise PeerRejected(f"expected {endpoint.endpoint.identity}, got {peer.identity}")
+    except PeerRejected:
+        connection.abort()
+        raise
+    return connection

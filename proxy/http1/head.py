@@ -1,0 +1,436 @@
+"""Message heads: aiohttp's C parser reads them, we check what it lets through and write them anew.
+
+The parser sees heads only (``response_with_body=False``), one block that ends
+in an empty line at a time; bodies are framed by ``proxy.http1.body``. Two
+reasons: aiohttp's parser carries the last trailer of a chunked message over
+into the headers of the next message on the connection, which would let a
+client write headers into somebody else's request on a shared connection, and
+it gives no access to trailers, which have to arrive at the other end. Heads
+alone also need no second parser for answers to HEAD.
+
+Rules: RFC 9112 (syntax, framing), RFC 9110 §7.6.1 (hop-by-hop).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, NoReturn, cast
+
+from aiohttp import http_exceptions
+from aiohttp.http_parser import HttpRequestParser, HttpResponseParser, RawResponseMessage
+
+from proxy.errors import BadRequest, BadResponse, Reason, SettingsError
+
+# Bytes. Longer targets than 8,000 must be served (RFC 9112 §3 recommends that as the least).
+MAX_TARGET = 16 * 1024
+# Bytes of a whole head: room for large cookies, and a bound on what an unfinished head may hold.
+MAX_HEAD = 64 * 1024
+MAX_HEADERS = 256
+
+# How a header is treated: passed on, dropped, or looked at for framing and routing.
+PLAIN, DROP, CONNECTION, LENGTH, ENCODING, HOST, UPGRADE, EXPECT, OURS, TE = range(10)
+_SPECIAL = {
+    b"connection": CONNECTION,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"proxy-authenticate": DROP,
+    b"proxy-authorization": DROP,
+    b"http2-settings": DROP,
+    b"trailer": PLAIN,
+    b"te": TE,
+    b"upgrade": UPGRADE,
+    b"content-length": LENGTH,
+    b"transfer-encoding": ENCODING,
+    b"host": HOST,
+    b"expect": EXPECT,
+}
+# Headers that ``Connection: <name>`` must not delete: they frame the message or say whose it is.
+_KEPT = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"close"})
+# Names seen, with their treatment; bounded because clients choose them.
+_TREATMENT: dict[bytes, int] = {}
+_TREATMENTS_MAX = 4096
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})?)?")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
+_CONTROLS = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+
+class _NoPayload:
+    """The flow control a parser wants from its protocol; heads have no payload to hold back."""
+
+    _reading_paused = False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self, resume_parser: bool = True) -> None: ...
+
+
+_NO_PAYLOAD = _NoPayload()
+
+
+def require_c_parser() -> None:
+    """Raise ``SettingsError`` unless aiohttp has its C parser: the pure-Python one is slower and laxer."""
+    if HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise SettingsError("aiohttp was installed without its C parser; install a wheel for this platform")
+
+
+def treatment(name: bytes) -> int:
+    """How the header ``name`` (as sent) is treated: one of the constants of this module."""
+    known = _TREATMENT.get(name)
+    if known is not None:
+        return known
+    lower = name.lower()
+    # Applications that read CGI-style names see x_y and x-y as one: a look-alike must not slip through.
+    plain = lower.replace(b"_", b"-").replace(b".", b"-")
+    if plain.startswith(b"smi-mesh-"):
+        kind = OURS if plain == lower else DROP
+    elif plain != lower and plain in _SPECIAL:
+        kind = DROP
+    else:
+        kind = _SPECIAL.get(lower, PLAIN)
+    if len(_TREATMENT) >= _TREATMENTS_MAX:
+        _TREATMENT.clear()
+    _TREATMENT[name] = kind
+    return kind
+
+
+class RequestHead:
+    """One request's head, checked; ``lines`` are the end-to-end headers as they go out.
+
+    ``length`` is the body's length in bytes, or ``CHUNKED``. ``target`` is in
+    origin-form (or ``*``), ``authority`` from the absolute form or Host.
+    ``port`` is the authority's, 0 when it names none.
+    """
+
+    __slots__ = (
+        "absolute",
+        "authority",
+        "expect",
+        "keep_alive",
+        "length",
+        "lines",
+        "method",
+        "old",
+        "policy_path",
+        "raw_headers",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: str, target: bytes, raw_headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self.method = method
+        self.target = target
+        self.raw_headers = raw_headers
+        self.authority = b""
+        self.absolute = False
+        self.expect = False
+        self.keep_alive = True
+        self.length = 0
+        self.lines: list[bytes] = []
+        self.old = False
+        self.policy_path = ""
+        self.upgrade = b""
+
+    def header(self, name: str) -> str | None:
+        """A header's value for policy: any case, repeated ones joined; ``host`` is the authority."""
+        if name == "host":
+            return self.authority.decode("latin-1")
+        wanted = name.encode("latin-1", "replace")
+        values = [value for key, value in self.raw_headers if key.lower() == wanted]
+        return b", ".join(values).decode("utf-8", "replace") if values else None
+
+    @property
+    def path(self) -> bytes:
+        """The target without query, as sent."""
+        return self.target.partition(b"?")[0]
+
+
+class RequestHeads:
+    """The request parser of one connection."""
+
+    __slots__ = ("_parser", "_trusted")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, trusted: bool) -> None:
+        """``trusted``: the other end is a peer sidecar, whose ``smi-mesh-*`` headers pass on."""
+        self._trusted = trusted
+        self._parser = HttpRequestParser(
+            cast(Any, _NO_PAYLOAD),
+            loop,
+            1 << 16,
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=MAX_HEADERS,
+            response_with_body=False,
+        )
+
+    def parse(self, block: bytes) -> RequestHead:
+        """Read one head, a block ending in an empty line. Raises ``BadRequest``."""
+        line = _REQUEST_LINE.match(block)
+        if line is None:
+            _refuse_request_line(block)
+        if len(line[2]) > MAX_TARGET:
+            raise BadRequest("request target too long", 414, Reason.TOO_LARGE)
+        if line[3] != b"1" or line[4] not in b"01":
+            raise BadRequest("HTTP version not supported", 505)
+        if line[1] == b"CONNECT":
+            head = RequestHead("CONNECT", line[2], ())
+            head.authority = line[2]
+            return head
+        try:
+            messages, upgraded, tail = self._parser.feed_data(block)
+        except http_exceptions.LineTooLong:
+            raise BadRequest("header field too large", 431, Reason.TOO_LARGE) from None
+        except http_exceptions.HttpProcessingError as error:
+            _refuse_head(error)
+        if len(messages) != 1 or tail:
+            raise BadRequest("malformed head")
+        if upgraded:
+            self._parser.set_upgraded(False)
+        message = messages[0][0]
+        head = RequestHead(message.method, line[2], message.raw_headers)
+        head.old = line[4] == b"0"
+        head.keep_alive = not message.should_close
+        self._sort_headers(head)
+        _settle_target(head)
+        return head
+
+    def _sort_headers(self, head: RequestHead) -> None:
+        lines = head.lines
+        named: bytes = b""
+        encodings: list[bytes] = []
+        for name, value in head.raw_headers:
+            kind = _TREATMENT.get(name)
+            if kind is None:
+                kind = treatment(name)
+            if kind == PLAIN:
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif kind == HOST:
+                head.authority = value
+            elif kind == LENGTH:
+                head.length = int(value)
+            elif kind == CONNECTION:
+                named = named + b"," + value if named else value
+            elif kind == ENCODING:
+                encodings.append(value)
+            elif kind == UPGRADE:
+                head.upgrade = value
+            elif kind == EXPECT:
+                _check_expect(head, value)
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif kind == TE and value.strip().lower() == b"trailers":
+                lines.append(b"te: trailers\r\n")
+            elif kind == OURS and self._trusted:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        if encodings:
+            _check_encoding(head, encodings)
+        if named:
+            head.lines = _without_named(lines, named)
+        _settle_upgrade(head, named)
+
+
+def _check_expect(head: RequestHead, value: bytes) -> None:
+    if value.strip().lower() != b"100-continue":
+        raise BadRequest("unknown expectation", 417)
+    head.expect = True
+
+
+def _check_encoding(head: RequestHead, encodings: list[bytes]) -> None:
+    """Chunked alone is what we can frame (RFC 9112 §6.1)."""
+    value = b",".join(encodings).strip(b" \t").lower()
+    if head.old:
+        raise BadRequest("transfer-encoding in HTTP/1.0")
+    if value != b"chunked":
+        codings = [coding.strip(b" \t") for coding in value.split(b",")]
+        if all(codings) and codings[-1] == b"chunked":
+            raise BadRequest("transfer coding not supported", 501)
+        raise BadRequest("bad transfer-encoding")
+    head.length = CHUNKED
+
+
+def _without_named(lines: list[bytes], named: bytes) -> list[bytes]:
+    """Drop the headers that Connection names (RFC 9110 §7.6.1), but none that carries meaning for policy."""
+    names = {option.strip(b" \t").lower() for option in named.split(b",")}
+    names -= _KEPT | {b"keep-alive", b"upgrade", b""}
+    names = {name for name in names if not name.startswith(b"smi-mesh-")}
+    if not names:
+        return lines
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def _settle_upgrade(head: RequestHead, named: bytes) -> None:
+    """Keep an upgrade only where it is one: named by Connection, no body, and no h2c."""
+    if not head.upgrade:
+        return
+    options = {option.strip(b" \t").lower() for option in named.split(b",")}
+    protocol = head.upgrade.strip().lower()
+    if b"upgrade" not in options or head.length or head.old or protocol.startswith((b"h2c", b"tls/")):
+        head.upgrade = b""
+
+
+def _settle_target(head: RequestHead) -> None:
+    """Bring the target to origin-form and check the authority (RFC 9112 §3.2)."""
+    target = head.target
+    if target[0] != 0x2F:
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is not None:
+            if absolute[1].lower() != b"http":
+                raise BadRequest("only http URLs are forwarded")
+            head.authority = absolute[2]
+            head.absolute = True
+            rest = absolute[3] or b"/"
+            head.target = rest if rest.startswith(b"/") else b"/" + rest
+        elif target != b"*" or head.method != "OPTIONS":
+            raise BadRequest("bad request target")
+    if not head.authority and head.old:
+        return
+    authority = _AUTHORITY.fullmatch(head.authority)
+    if authority is None or (authority[1] and not 0 < int(authority[1]) < 65536):
+        raise BadRequest("bad host")
+
+
+def split_authority(authority: bytes) -> tuple[str, int]:
+    """(host, port) of a checked authority; port 0 when it names none."""
+    host, colon, port = authority.rpartition(b":")
+    if not colon or b"]" in port:
+        return authority.decode("latin-1"), 0
+    return host.decode("latin-1"), int(port) if port else 0
+
+
+def valid_authority(authority: bytes) -> bool:
+    """Whether bytes are ``host[:port]`` without userinfo, path or space."""
+    found = _AUTHORITY.fullmatch(authority)
+    return found is not None and (not found[1] or 0 < int(found[1]) < 65536)
+
+
+def _refuse_request_line(block: bytes) -> NoReturn:
+    first = block.partition(b"\r\n")[0]
+    if len(first) > MAX_TARGET:
+        raise BadRequest("request line too long", 414, Reason.TOO_LARGE)
+    raise BadRequest("malformed request line")
+
+
+def _refuse_head(error: http_exceptions.HttpProcessingError) -> NoReturn:
+    if "Too many headers" in str(error.message):
+        raise BadRequest("too many headers", 431, Reason.TOO_LARGE) from None
+    # The parser quotes the bytes it did not like; they may hold a secret, so only the kind is told.
+    raise BadRequest(type(error).__name__) from None
+
+
+class ResponseHead:
+    """One response's head, checked; ``lines`` are the end-to-end headers as they go out.
+
+    ``length`` is in bytes, ``CHUNKED`` or ``UNTIL_CLOSE``, as announced: whether
+    there is a body at all also depends on the request (HEAD) and the status.
+    ``mesh`` has the ``smi-mesh-*`` headers, lower-case name → value.
+    """
+
+    __slots__ = ("keep_alive", "length", "lines", "mesh", "reason", "status", "upgrade")
+
+    def __init__(self, status: int, reason: bytes, keep_alive: bool) -> None:
+        self.status = status
+        self.reason = reason
+        self.keep_alive = keep_alive
+        self.length = UNTIL_CLOSE
+        self.lines: list[bytes] = []
+        self.mesh: dict[bytes, bytes] | None = None
+        self.upgrade = b""
+
+
+class ResponseHeads:
+    """The response parser of one upstream connection."""
+
+    __slots__ = ("_parser",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._parser = HttpResponseParser(
+            cast(Any, _NO_PAYLOAD),
+            loop,
+            1 << 16,
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=MAX_HEADERS,
+            response_with_body=False,
+        )
+
+    def parse(self, block: bytes) -> ResponseHead:
+        """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
+        if block.count(b"\n") != block.count(b"\r\n") or len(block.translate(None, _CONTROLS)) != len(block):
+            raise BadResponse("control character or bare line feed in a response head")
+        if b"\r\n " in block or b"\r\n\t" in block or b"\r" in block.replace(b"\r\n", b""):
+            raise BadResponse("folded header or bare carriage return in a response head")
+        try:
+            messages, _, _ = self._parser.feed_data(block)
+        except http_exceptions.HttpProcessingError as error:
+            raise BadResponse(type(error).__name__) from None
+        if len(messages) != 1:
+            raise BadResponse("malformed response head")
+        message = cast(RawResponseMessage, messages[0][0])
+        if not 100 <= message.code <= 599:
+            raise BadResponse("status out of range")
+        head = ResponseHead(
+            message.code, message.reason.encode("utf-8", "surrogateescape"), not message.should_close
+        )
+        # llhttp says "close" of an answer without length; whether that is so is decided with the request at hand.
+        _sort_response_headers(head, message)
+        return head
+
+
+def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> None:
+    lines = head.lines
+    encoding = b""
+    length = -1
+    named = b""
+    for name, value in message.raw_headers:
+        kind = _TREATMENT.get(name)
+        if kind is None:
+            kind = treatment(name)
+        if kind in (PLAIN, EXPECT, HOST):
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif kind == LENGTH:
+            if not value.isdigit() or (length >= 0 and length != int(value)):
+                raise BadResponse("bad content-length")
+            length = int(value)
+        elif kind == CONNECTION:
+            named = named + b"," + value if named else value
+        elif kind == ENCODING:
+            encoding = encoding + b"," + value if encoding else value
+        elif kind == UPGRADE:
+            head.upgrade = value
+        elif kind == OURS:
+            if head.mesh is None:
+                head.mesh = {}
+            head.mesh[name.lower()] = value
+    if encoding:
+        if length >= 0 or encoding.strip(b" \t").lower() != b"chunked" or message.version.minor == 0:
+            raise BadResponse("bad transfer-encoding")
+        head.length = CHUNKED
+    elif length >= 0:
+        head.length = length
+    if named:
+        options = {option.strip(b" \t").lower() for option in named.split(b",")}
+        head.keep_alive = b"close" not in options and (message.version.minor == 1 or b"keep-alive" in options)
+        head.lines = _without_named(lines, named)
+    else:
+        head.keep_alive = message.version.minor == 1
+
+
+def trailer_lines(block: bytes) -> list[bytes]:
+    """The trailer fields of a chunked body that may be passed on, as lines; framing and routing never.
+
+    ``block`` is the section without its empty line. Raises ``ValueError`` when it is malformed.
+    """
+    kept: list[bytes] = []
+    for line in block.split(b"\r\n")[:-1]:
+        name, colon, value = line.partition(b":")
+        if not colon or _TOKEN.fullmatch(name) is None or len(line.translate(None, _CONTROLS + b"\r\n")) != len(line):
+            raise ValueError("malformed trailer")
+        lower = name.lower()
+        if treatment(name) == PLAIN and lower not in _KEPT and lower != b"trailer":
+            kept.append(b"%b: %b\r\n" % (name, value.strip(b" \t")))
+    return kept

@@ -1,0 +1,300 @@
+"""Connections from downstreams: an application's (outbound) or a caller's (inbound).
+
+A connection cuts its bytes into requests, one exchange at a time; further
+pipelined bytes wait, bounded. What happens to a request is decided by the
+side's router (``proxy.outbound``, ``proxy.inbound``) through its ``Exchange``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.authorize import NOBODY, Caller
+from proxy.deadlines import NEVER, Deadlines
+from proxy.errors import BadRequest, Reason, Refusal
+from proxy.forward import Exchange
+from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
+
+if TYPE_CHECKING:
+    from proxy.forward import Forwarding
+
+# Seconds for a request head to be complete, from the connection's start or the head's first byte.
+HEAD_TIMEOUT = 10.0
+# Seconds a kept-alive connection may lie idle: longer than any client of ours keeps it, so that
+# it is the client that closes and no request meets a closing connection.
+IDLE_TIMEOUT = 600.0
+# Seconds of silence in the middle of a request's body.
+BODY_TIMEOUT = 60.0
+# Seconds to take in what a client still sends after an answer that ends the connection, so that
+# the answer is not lost to a reset.
+LINGER = 2.0
+# Bytes of pipelined requests kept while one is served.
+MAX_PIPELINED = 64 * 1024
+
+
+class ServerConnection(asyncio.Protocol):
+    """One downstream connection. ``caller`` and ``port`` are set for inbound ones."""
+
+    __slots__ = (
+        "_advancing",
+        "_buffer",
+        "_eof",
+        "_held",
+        "_served",
+        "_starving",
+        "caller",
+        "connect_authority",
+        "deadline",
+        "exchange",
+        "forwarding",
+        "heads",
+        "lingering",
+        "port",
+        "transport",
+    )
+
+    def __init__(self, forwarding: Forwarding, *, caller: Caller = NOBODY, port: int = 0, trusted: bool = False) -> None:
+        self.forwarding = forwarding
+        self.caller = caller
+        self.port = port
+        self.heads = RequestHeads(forwarding.loop, trusted=trusted)
+        self.connect_authority = b""
+        self.exchange: Exchange | None = None
+        self.transport: asyncio.Transport
+        self.deadline = NEVER
+        self.lingering = False
+        self._buffer = b""
+        self._advancing = False
+        self._eof = False
+        self._served = False
+        self._held = False
+        self._starving = False
+
+    # -- asyncio.Protocol ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self.transport = transport  # type: ignore[assignment]
+        self.deadline = self.forwarding.loop.time() + HEAD_TIMEOUT
+        self.forwarding.connections.add(self)
+        self.forwarding.deadlines.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of ``asyncio.Protocol``."""
+        exchange = self.exchange
+        if exchange is None:
+            if self.lingering:
+                return
+            self._buffer = self._buffer + data if self._buffer else data
+            self.advance()
+        elif exchange.takes_request:
+            if self.deadline is not NEVER:
+                self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            exchange.request_received(data)
+        else:
+            self._buffer += data
+            if len(self._buffer) > MAX_PIPELINED:
+                self._starving = True
+                self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Part of ``asyncio.Protocol``: a half-closed client still gets its answer in full."""
+        self._eof = True
+        exchange = self.exchange
+        if exchange is None or not exchange.half_closed():
+            return False
+        return self.transport.can_write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self.forwarding.connections.discard(self)
+        self.forwarding.deadlines.discard(self)
+        self._buffer = b""
+        self.lingering = True
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.abandon()
+
+    def pause_writing(self) -> None:
+        """Part of ``asyncio.Protocol``: the client reads slower than the upstream sends."""
+        if self.exchange is not None:
+            self.exchange.hold_response()
+
+    def resume_writing(self) -> None:
+        """Part of ``asyncio.Protocol``."""
+        if self.exchange is not None:
+            self.exchange.continue_response()
+
+    # -- flow control of the request, by the exchange ----------------------------------------
+
+    def hold_reading(self) -> None:
+        """Take no more of the request for now; silence is not the client's fault meanwhile."""
+        if not self._held:
+            self._held = True
+            self.deadline = NEVER
+            self.transport.pause_reading()
+
+    def continue_reading(self) -> None:
+        """Take the request again."""
+        if self._held:
+            self._held = False
+            self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            self.transport.resume_reading()
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Start the requests that have arrived, one after the other."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._buffer and self.exchange is None and not self.lingering:
+                if not self._start_request():
+                    break
+        except Refusal as refusal:
+            self._refuse(refusal)
+        finally:
+            self._advancing = False
+
+    def _start_request(self) -> bool:
+        data = self._buffer
+        end = data.find(b"\r\n\r\n")
+        if end == 0 or data.startswith(b"\r\n"):
+            # RFC 9112 §2.2: an empty line or two before a request is forgiven.
+            self._buffer = data.lstrip(b"\r\n")
+            if len(data) - len(self._buffer) > 8:
+                raise BadRequest("empty lines instead of a request")
+            return bool(self._buffer)
+        if end < 0:
+            _check_partial(data)
+            if not self._served or self.deadline - self.forwarding.loop.time() > HEAD_TIMEOUT:
+                self._served = True
+                self.deadline = self.forwarding.loop.time() + HEAD_TIMEOUT
+            return False
+        head = self.heads.parse(data[: end + 4])
+        self._served = True
+        exchange = Exchange(self, head)
+        self.exchange = exchange
+        rest = data[end + 4 :]
+        if head.length:
+            self._buffer = b""
+            self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            exchange.start(rest)
+        else:
+            self._buffer = rest
+            self.deadline = NEVER
+            exchange.start(b"")
+        return True
+
+    def request_complete(self, rest: bytes) -> None:
+        """The exchange has the whole request; ``rest`` came behind it."""
+        self._buffer = rest + self._buffer
+        self.deadline = NEVER
+
+    def exchange_done(self, *, keep: bool) -> None:
+        """The answer is written whole. Go on, or end the connection."""
+        self.exchange = None
+        if self._held:
+            self.continue_reading()
+        if not keep:
+            self.finish()
+            return
+        self.deadline = self.forwarding.loop.time() + IDLE_TIMEOUT
+        if self._starving:
+            self._starving = False
+            self.transport.resume_reading()
+        if self._buffer:
+            self.advance()
+
+    def finish(self) -> None:
+        """End the connection without losing what was written: stop sending, take in the rest for a moment."""
+        self.lingering = True
+        self._buffer = b""
+        if self.transport.is_closing():
+            return
+        self.deadline = self.forwarding.loop.time() + LINGER
+        if self.transport.can_write_eof() and not self._eof:
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+        if self.lingering:
+            self.transport.abort()
+        elif self.exchange is not None:
+            self.exchange.refuse(BadRequest("the request's body stopped coming", 408, Reason.TIMEOUT))
+        elif self._buffer:
+            self._refuse(BadRequest("the request's head stopped coming", 408, Reason.TIMEOUT))
+        else:
+            self.finish()
+
+    def drain(self) -> None:
+        """The sidecar ends: close when idle; otherwise the answer under way says ``Connection: close``."""
+        if self.exchange is None and not self.lingering and not self._buffer:
+            self.finish()
+
+    def answer(self, refusal: Refusal, *, head_only: bool, keep: bool) -> None:
+        """End the exchange with an answer of the sidecar's own."""
+        self.forwarding.counters.refused(self.forwarding.direction, refusal.reason)
+        self.transport.write(refusal_response(refusal, head_only=head_only, keep=keep))
+        self.exchange_done(keep=keep)
+
+    def take_buffer(self) -> bytes:
+        """What came behind the request; it belongs to the tunnel that follows."""
+        early, self._buffer = self._buffer, b""
+        if self._starving:
+            self._starving = False
+            self.transport.resume_reading()
+        return early
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer bytes that are no request."""
+        self.answer(refusal, head_only=False, keep=False)
+
+
+def _check_partial(data: bytes) -> None:
+    """Refuse early what can never become a request."""
+    line_end = data.find(b"\n")
+    if (line_end < 0 and len(data) > MAX_TARGET + 64) or line_end > MAX_TARGET + 64:
+        raise BadRequest("request line too long", 414, Reason.TOO_LARGE)
+    if len(data) > MAX_HEAD:
+        raise BadRequest("header fields too large", 431, Reason.TOO_LARGE)
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadRequest("bare line feed")
+
+
+_STATUS_TEXT: dict[int, bytes] = {
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+
+
+def refusal_response(refusal: Refusal, *, head_only: bool, keep: bool) -> bytes:
+    """The bytes of an answer of the sidecar's own."""
+    detail = refusal.detail.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
+    reason = b"%b; %b" % (refusal.reason.encode(), detail)
+    body = reason + b"\n"
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %b\r\n" % (refusal.status, _STATUS_TEXT.get(refusal.status, b"Error")),
+            b"smi-mesh-reason: %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n" % (reason, len(body)),
+            b"\r\n" if keep else b"connection: close\r\n\r\n",
+            b"" if head_only else body,
+        )
+    )
+

@@ -1,0 +1,203 @@
+"""Keeps this sidecar in possession of a valid certificate, for as long as it runs.
+
+One loop, ``run``: first the pair on disk (a restart needs no controller), then
+a renewal at half of the certificate's life, and new contexts whenever the
+bundle file changes. Whatever fails, the last good contexts stay in force and
+the attempt is repeated, further and further apart, for ever.
+
+A renewal is proved by the certificate in hand; after a failure the next attempt
+uses the token, and so on in turn, so that a controller with a new root is
+reached too.
+
+Neighbours: ``proxy.enrolment`` asks, ``proxy.tls`` tries and builds,
+``proxy.pairfile`` keeps. The caller swaps what ``on_rotate`` hands it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from proxy.contract.config import Sidecar, TlsFiles, spiffe_id
+from proxy.contract.spiffe import BACKDATE, Peer
+from proxy.enrolment import EnrolmentFailed, enrol
+from proxy.errors import SettingsError
+from proxy.pairfile import read_bounded, read_pair, write_pair
+from proxy.tls import Contexts, Pair, PairRejected, build_contexts, control_context
+
+RENEW_AT: Final = 0.5
+"""Part of its life after which a certificate is renewed at the latest: of 48 hours never less than 24 are left."""
+
+RENEW_SPREAD: Final = 0.1
+"""Part of its life by which renewal may come earlier, so that pods that started together do not ask together."""
+
+FIRST_RETRY: Final = 0.1
+"""Seconds until a failed attempt is repeated first: at the start of a mesh the controller is a moment away."""
+
+LAST_RETRY: Final = 10.0
+"""Seconds between attempts at most: a thousand sidecars then ask a controller that returns 150 times a second."""
+
+POLL: Final = 1.0
+"""Seconds between looks at the files and the clock; one ``stat`` each, and a clock that was set is noticed."""
+
+_log = logging.getLogger("proxy.identity")
+
+
+class WorkloadIdentity:
+    """The identity of this sidecar. ``contexts`` are those in force, None until there are any.
+
+    ``now`` returns an aware time and ``random`` a number from 0 to below 1; ``on_rotate`` gets each new ``Contexts``.
+    """
+
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        *,
+        on_rotate: Callable[[Contexts], None],
+        now: Callable[[], datetime],
+        random: Callable[[], float],
+    ) -> None:
+        if sidecar.tls is None:
+            raise SettingsError("an identity needs the paths of TLS files")
+        self.contexts: Contexts | None = None
+        self.name = spiffe_id(sidecar.trust_domain, sidecar.namespace, sidecar.service_account)
+        self._sidecar, self._files, self._control = sidecar, sidecar.tls, sidecar.control
+        self._on_rotate, self._now, self._random = on_rotate, now, random
+        self._first = asyncio.Event()
+        self._pair: Pair | None = None
+        self._seen: object = None
+        self._due = now()
+        self._failures = 0
+
+    async def ready(self) -> Contexts:
+        """The contexts in force, as soon as there are any."""
+        await self._first.wait()
+        assert self.contexts is not None
+        return self.contexts
+
+    async def run(self) -> None:
+        """Works for ever; returns only by being cancelled."""
+        while True:
+            delay = await self.step()
+            await asyncio.sleep(delay)
+
+    async def step(self) -> float:
+        """Does what is due now; returns the seconds until to be called again."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            self._reload()
+        if self._control is not None and self._now() >= self._due:
+            await self._renew()
+        if self._control is None:
+            return POLL
+        return min(POLL, max(0.0, (self._due - self._now()).total_seconds()))
+
+    def _look(self) -> object:
+        """What the files we do not write look like; another value: they were changed."""
+        files = [self._files.bundle]
+        if self._control is None:
+            files += [self._files.certificate, self._files.key]
+        return [_state(file) for file in files]
+
+    def _reload(self) -> None:
+        """At the start, and when a file was changed. A pair that the bundle no longer covers is replaced at once."""
+        try:
+            pair = self._pair if self._control is not None else None
+            if pair is None:
+                pair = read_pair(self._files)
+            self._adopt(pair, self._build(pair))
+        except PairRejected as error:
+            self._due = self._now()
+            level = logging.INFO if self.contexts is None else logging.WARNING
+            _log.log(level, "identity files not used: %s", error)
+
+    async def _renew(self) -> None:
+        try:
+            pair = await self._enrol()
+            contexts = self._build(pair)
+        except (EnrolmentFailed, PairRejected) as error:
+            wait = retry_delay(self._failures, self._random())
+            self._failures += 1
+            self._due = self._now() + timedelta(seconds=wait)
+            _log.warning("no new certificate, next attempt in %.1f s: %s", wait, error)
+            return
+        self._failures = 0
+        try:
+            write_pair(self._files, pair)
+        except OSError as error:
+            _log.warning("the new certificate is in use but not on disk: %s", error.strerror)
+        self._adopt(pair, contexts)
+
+    async def _enrol(self) -> Pair:
+        assert self._control is not None
+        contexts, token = self.contexts, _token(self._files)
+        by_certificate = contexts is not None and contexts.own.expires > self._now()
+        if by_certificate and token and self._failures % 2:
+            by_certificate = False
+        if contexts is not None and by_certificate:
+            context, token = contexts.control, ""
+        elif token:
+            context = control_context(None, _bundle(self._files))
+        else:
+            raise EnrolmentFailed("no valid certificate and no token to prove our identity with")
+        return await enrol(
+            self._control,
+            identity=self.name,
+            trust_domain=self._sidecar.trust_domain,
+            context=context,
+            token=token,
+            now=self._now,
+        )
+
+    def _build(self, pair: Pair) -> Contexts:
+        return build_contexts(pair, _bundle(self._files), self.name, self._sidecar.trust_domain, self._now())
+
+    def _adopt(self, pair: Pair, contexts: Contexts) -> None:
+        self._pair, self.contexts = pair, contexts
+        self._due = renewal_time(contexts.own, self._random())
+        _log.info("certificate of %s valid until %s", self.name, contexts.own.expires.isoformat())
+        self._on_rotate(contexts)
+        self._first.set()
+
+
+def renewal_time(own: Peer, random: float) -> datetime:
+    """When to renew: at 40 to 50 % of the life that began with the issue (which is after ``not_before``)."""
+    whole = own.expires - own.not_before
+    issued = own.not_before + min(BACKDATE, whole / 2)
+    return issued + (own.expires - issued) * (RENEW_AT - RENEW_SPREAD * random)
+
+
+def retry_delay(failures: int, random: float) -> float:
+    """Seconds to wait after the attempt that followed ``failures`` failed ones: doubling, a third of it by chance."""
+    return min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 16)) * (1 - random / 3)
+
+
+def _state(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _bundle(files: TlsFiles) -> bytes:
+    try:
+        return read_bounded(files.bundle)
+    except OSError as error:
+        raise PairRejected(f"{files.bundle}: {error.strerror}") from error
+
+
+def _token(files: TlsFiles) -> str:
+    """The token now on disk: it may be exchanged while we run. Empty if there is none that can be sent."""
+    if not files.token:
+        return ""
+    try:
+        token = read_bounded(files.token).decode("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return token if token.isprintable() else ""

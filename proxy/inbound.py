@@ -1,0 +1,73 @@
+"""Inbound: may this caller make this request of our application, and in which form does it get there?
+
+Every request is judged anew, also on a connection that has been open for
+long. Where a path condition is in force the canonical path is what policy
+sees and what the application gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.authorize import Caller
+from proxy.contract.config import Endpoint, Sidecar
+from proxy.counters import Labels
+from proxy.endpoints import Endpoints, EndpointState
+from proxy.errors import BadRequest, Denied, Reason, no_endpoint
+from proxy.forward import Exchange, Forwarding
+from proxy.paths import canonical_path
+from proxy.table import Table
+
+
+class Inbound:
+    """The router of inbound requests. ``table`` gives the table in force."""
+
+    def __init__(self, sidecar: Sidecar, table: Callable[[], Table], now: Callable[[], float]) -> None:
+        self._app_address = sidecar.app_address or sidecar.listeners.address
+        listeners = sidecar.listeners
+        # A request for one of our own ports would come back to us for ever.
+        self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
+        self._table = table
+        self._apps = Endpoints(now)
+        self.forwarding: Forwarding
+
+    def render(self, exchange: Exchange) -> bytes:
+        """See ``proxy.forward.Router``."""
+        head = exchange.head
+        line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method.encode(), head.target, head.authority)
+        client = client_id(exchange.down.caller)
+        return line + b"smi-mesh-client-id: %b\r\n" % client if client else line
+
+    def select(self, exchange: Exchange) -> EndpointState:
+        """See ``proxy.forward.Router``."""
+        if exchange.tried:
+            raise no_endpoint("the application does not accept connections")
+        head, down = exchange.head, exchange.down
+        exchange.series = self.forwarding.counters.series(
+            Labels("inbound", str(down.port), peer=down.caller.identity)
+        )
+        if head.method == "CONNECT":
+            raise BadRequest("CONNECT is not forwarded", 405)
+        if down.port in self._own_ports:
+            raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
+        authorizer = self._table().authorizer
+        if authorizer.looks_at_path(down.port):
+            path = canonical_path(head.path)
+            if path.ambiguous:
+                raise BadRequest(f"ambiguous path: {path.ambiguous}")
+            _, mark, query = head.target.partition(b"?")
+            head.target = path.path + mark + query
+            head.policy_path = path.path.decode("latin-1")
+        verdict = authorizer.decide(down.caller, down.port, head)
+        if not verdict.allowed:
+            assert verdict.reason is not None
+            raise Denied(verdict.reason, verdict.by)
+        return self._apps.get(Endpoint(ip=self._app_address, port=down.port))
+
+
+def client_id(caller: Caller) -> bytes:
+    """What the application is told about its caller: ``<namespace>/<serviceaccount>``, empty without identity."""
+    if not caller.identity:
+        return b""
+    parts = caller.identity.split("/")
+    return f"{parts[4]}/{parts[6]}".encode()

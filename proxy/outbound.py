@@ -1,0 +1,156 @@
+"""Outbound: from the application's request to an endpoint of the Service it names.
+
+The authority names a Service (or a pod), the first split that applies picks a
+backend, the balancer an endpoint. Names never seen are asked of the
+controller; names of another world are refused unless egress is allowed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.balance import choose
+from proxy.contract.config import Endpoint, Sidecar
+from proxy.counters import Labels
+from proxy.endpoints import EndpointState
+from proxy.errors import BadRequest, Reason, Refusal, Unavailable, no_endpoint
+from proxy.forward import Exchange, Forwarding
+from proxy.http1.head import split_authority
+from proxy.paths import canonical_path
+from proxy.subscribe import Subscription
+from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
+
+# Seconds to wait for the controller to say what a name means. It answers in milliseconds when it is there.
+RESOLVE_TIMEOUT = 2.0
+# Endpoints outside the mesh remembered at once (only with egress allowed).
+MAX_EGRESS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was decided for one request: the port, the split (if any) and the backend."""
+
+    port: PortRoute
+    rule: RuleRoute | None
+    backend: BackendRoute
+
+
+class Outbound:
+    """The router of outbound requests. ``table`` gives the table in force."""
+
+    def __init__(self, sidecar: Sidecar, table: Callable[[], Table], subscription: Subscription | None) -> None:
+        self._sidecar = sidecar
+        self._table = table
+        self._subscription = subscription
+        self._egress: dict[tuple[str, int], EndpointState] = {}
+        self.forwarding: Forwarding
+
+    def render(self, exchange: Exchange) -> bytes:
+        """See ``proxy.forward.Router``."""
+        head = exchange.head
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method.encode(), head.target, head.authority)
+
+    def select(self, exchange: Exchange) -> EndpointState | None:
+        """See ``proxy.forward.Router``."""
+        chosen = exchange.route
+        if chosen is None:
+            head = exchange.head
+            if head.method == "CONNECT":
+                raise BadRequest("CONNECT is not forwarded", 405)
+            table = self._table()
+            authority = head.authority
+            tunnel = exchange.down.connect_authority
+            route = table.route(tunnel or authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
+            if type(route) is PortRoute:
+                return self._through(exchange, route)
+            if isinstance(route, Missing):
+                return self._elsewhere(exchange, route)
+            return self._ask(exchange, route.host)
+        if isinstance(chosen, Chosen):
+            return self._again(exchange, chosen)
+        raise no_endpoint("no other endpoint")
+
+    def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState:
+        rule: RuleRoute | None = None
+        if port.rules:
+            head = exchange.head
+            head.policy_path = canonical_path(head.path).path.decode("latin-1")
+            for candidate in port.rules:
+                if candidate.applies(head):
+                    rule = candidate
+                    break
+        backend = port.own if rule is None else pick_backend(rule)
+        exchange.route = Chosen(port, rule, backend)
+        forwarding = self.forwarding
+        exchange.series = forwarding.counters.series(Labels("outbound", port.name, backend.name))
+        endpoint = choose(backend.endpoints, forwarding.loop.time(), random.random)
+        if endpoint is None:
+            raise no_endpoint(f"{backend.name} has no ready endpoint")
+        return endpoint
+
+    def _again(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
+        """Another endpoint of the same backend, else of another backend with a weight."""
+        now = self.forwarding.loop.time()
+        candidates = [chosen.backend]
+        if chosen.rule is not None:
+            candidates += [b for b in chosen.rule.backends if b.weight and b is not chosen.backend]
+        for backend in candidates:
+            endpoint = choose(backend.endpoints, now, random.random, exchange.tried)
+            if endpoint is not None:
+                return endpoint
+        raise no_endpoint(f"{chosen.port.name}: every endpoint has been tried")
+
+    def _elsewhere(self, exchange: Exchange, missing: Missing) -> EndpointState:
+        if missing.known:
+            raise Unavailable(503, Reason.NO_SERVICE, f"{missing.host} has no port {missing.port}")
+        if not self._sidecar.egress:
+            raise Unavailable(502, Reason.EGRESS, f"{missing.host} is not a name of this mesh")
+        listeners = self._sidecar.listeners
+        host, port = split_authority(exchange.head.authority)
+        port = port or 80
+        if host == listeners.address and port in (listeners.outbound, listeners.mesh, listeners.admin):
+            raise Unavailable(502, Reason.LOOP, "the request would come back to this sidecar")
+        exchange.route = missing
+        exchange.series = self.forwarding.counters.series(Labels("outbound", "egress"))
+        state = self._egress.get((host, port))
+        if state is None:
+            if len(self._egress) >= MAX_EGRESS:
+                for old in self._egress.values():
+                    old.retire()
+                self._egress.clear()
+            endpoint = Endpoint(ip=host.strip("[]"), port=port)
+            state = self._egress[host, port] = EndpointState(endpoint, self.forwarding.loop.time())
+        return state
+
+    def _ask(self, exchange: Exchange, host: str) -> None:
+        if self._subscription is None:
+            raise Unavailable(502, Reason.EGRESS, f"{host} is not in this sidecar's config")
+        self.forwarding.spawn(self._learn(exchange, host, self._subscription))
+
+    async def _learn(self, exchange: Exchange, host: str, subscription: Subscription) -> None:
+        try:
+            await subscription.resolve(host, RESOLVE_TIMEOUT)
+        except Refusal as refusal:
+            exchange.refuse(refusal)
+        else:
+            exchange.attempt()
+
+
+def pick_backend(rule: RuleRoute) -> BackendRoute:
+    """The backend for the next request of a split.
+
+    Backends with a weight and a ready endpoint take turns; those without leave
+    their share to the others. Raises ``Unavailable``: 503, never the root instead.
+    """
+    backends = rule.backends
+    index = rule.wheel.pick(lambda i: bool(backends[i].endpoints))
+    if index >= 0:
+        return backends[index]
+    if not backends:
+        raise Unavailable(503, Reason.NO_SERVICE, f"no backend of TrafficSplit {rule.split} exists")
+    if not any(backend.weight for backend in backends):
+        raise Unavailable(503, Reason.WEIGHTS_ZERO, f"all weights of TrafficSplit {rule.split} are 0")
+    raise no_endpoint(f"no backend of TrafficSplit {rule.split} has a ready endpoint")
+

@@ -1,0 +1,28 @@
+"""The eight bytes that open a connection between sidecars: which container port is meant.
+
+Sent with the first request inside TLS, never in a header: an application
+cannot write it, and a request cannot change it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+SIZE = 8
+_MAGIC = b"SMI1"
+_FORMAT = struct.Struct("!4sHH")
+# What travels behind the preface.
+HTTP = 1
+
+
+def encode_preface(port: int, protocol: int = HTTP) -> bytes:
+    """The preface for container ``port`` (1–65535)."""
+    return _FORMAT.pack(_MAGIC, protocol, port)
+
+
+def decode_preface(data: bytes) -> int:
+    """The port in the first ``SIZE`` bytes. Raises ``ValueError`` for anything that is no preface we know."""
+    magic, protocol, port = _FORMAT.unpack_from(data)
+    if magic != _MAGIC or protocol != HTTP or port == 0:
+        raise ValueError("not a preface of this mesh")
+    return int(port)

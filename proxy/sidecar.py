@@ -1,0 +1,201 @@
+"""One sidecar put together: identity, subscription, tables, listeners, admin, and the end of it all.
+
+Everything that changes the data path goes through ``Sidecar.apply``: a new
+config becomes a new table or is rejected, in one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from proxy import lastgood
+from proxy.admin import Status, admin_application
+from proxy.contract.check import contradictions
+from proxy.contract.config import Config, File, spiffe_id
+from proxy.counters import Counters
+from proxy.deadlines import Deadlines
+from proxy.endpoints import Endpoints
+from proxy.errors import SettingsError
+from proxy.forward import Forwarding, Router
+from proxy.identity import WorkloadIdentity
+from proxy.inbound import Inbound
+from proxy.listeners import ListenerSet, bound_socket
+from proxy.outbound import Outbound
+from proxy.subscribe import Subscription
+from proxy.table import Table, Wheels
+from proxy.tls import Contexts
+
+# Seconds that requests under way may take to end once the sidecar has been told to stop.
+DRAIN_TIMEOUT = 10.0
+# Seconds between looks whether they have.
+DRAIN_STEP = 0.05
+
+log = logging.getLogger("proxy.sidecar")
+
+
+class Sidecar:
+    """The state of the process. ``table`` is the routing table in force."""
+
+    def __init__(self, file: File, loop: asyncio.AbstractEventLoop) -> None:
+        self._file = file
+        self._loop = loop
+        self._settings = file.sidecar
+        self._own = spiffe_id(self._settings.trust_domain, self._settings.namespace, self._settings.service_account)
+        self._endpoints = Endpoints(loop.time)
+        self._wheels = Wheels(f"{self._settings.namespace}/{self._settings.pod}")
+        self.contexts: Contexts | None = None
+        self.table = self._build(Config())
+        initial = self._initial()
+        self._subscription = (
+            Subscription(self._settings, self._current_contexts, self.apply, initial)
+            if self._settings.control is not None
+            else None
+        )
+        self.counters = Counters()
+        self._deadlines = Deadlines(loop)
+        self._tasks: asyncio.TaskGroup
+        outbound = Outbound(self._settings, lambda: self.table, self._subscription)
+        inbound = Inbound(self._settings, lambda: self.table, loop.time)
+        outbound.forwarding = self._outbound = self._forwarding("outbound", outbound)
+        inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
+
+    def _forwarding(self, direction: str, router: Router) -> Forwarding:
+        return Forwarding(
+            loop=self._loop,
+            direction=direction,
+            router=router,
+            deadlines=self._deadlines,
+            counters=self.counters,
+            trust_domain=self._settings.trust_domain,
+            contexts=lambda: self.contexts,
+            spawn=self._spawn,
+        )
+
+    def _initial(self) -> Config:
+        """The config to start with: the last good one on disk, else what the file gives."""
+        given = self._file.config
+        kept = lastgood.load(Path(self._settings.state)) if self._settings.state else None
+        for config in (kept, given):
+            if config is None or config == Config():
+                continue
+            reasons = contradictions(config)
+            if reasons and config is given:
+                raise SettingsError("the config contradicts itself: " + "; ".join(reasons))
+            if reasons:
+                log.warning("last good config not used reason=%s", "; ".join(reasons))
+                continue
+            self.apply(config)
+            return config
+        return Config()
+
+    def _build(self, config: Config) -> Table:
+        return Table(config, self._endpoints, self._wheels, self._own)
+
+    def apply(self, config: Config) -> None:
+        """Put ``config`` in force in one step. Raises ``ConfigRejected`` and changes nothing."""
+        table = self._build(config)
+        self.table = table
+        self._endpoints.keep(table.endpoints())
+        self._wheels.keep(table.wheels())
+
+    def _rotated(self, contexts: Contexts) -> None:
+        self.contexts = contexts
+        self._endpoints.retire_idle()
+
+    def _current_contexts(self) -> Contexts:
+        if self.contexts is None:
+            raise SettingsError("no certificate yet")
+        return self.contexts
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
+        return self._tasks.create_task(_guarded(coroutine))
+
+    def status(self) -> Status:
+        """For the admin port."""
+        subscription = self._subscription
+        configured = subscription is None or subscription.current.version > 0
+        return Status(
+            ready=configured and (self._settings.tls is None or self.contexts is not None),
+            version=self.table.config.version,
+            expires=self.contexts.own.expires if self.contexts is not None else None,
+            connected=subscription is not None and subscription.connected,
+            last_nack=subscription.last_nack if subscription is not None else "",
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop``, then drain. Raises ``OSError`` when an address is taken."""
+        listeners = ListenerSet(self._settings.listeners, self._outbound, self._inbound, lambda: self.contexts)
+        admin = await self._open_admin()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await listeners.open()
+                background = asyncio.create_task(self._keep_current(), name="identity and subscription")
+                await stop.wait()
+                await self._drain()
+                listeners.close()
+                background.cancel()
+                await asyncio.gather(background, return_exceptions=True)
+                for forwarding in (self._outbound, self._inbound):
+                    for connection in list(forwarding.connections):
+                        connection.transport.abort()
+                raise _Stopped
+        except* _Stopped:
+            pass
+        finally:
+            listeners.close()
+            if admin is not None:
+                await admin.cleanup()
+
+    async def _keep_current(self) -> None:
+        """Certificates and configs, for as long as the sidecar runs."""
+        async with asyncio.TaskGroup() as group:
+            if self._settings.tls is not None:
+                identity = WorkloadIdentity(
+                    self._settings, on_rotate=self._rotated, now=lambda: datetime.now(UTC), random=random.random
+                )
+                group.create_task(identity.run(), name="identity")
+                await identity.ready()
+            if self._subscription is not None:
+                group.create_task(self._subscription.run(), name="subscription")
+
+    async def _open_admin(self) -> web.AppRunner | None:
+        listeners = self._settings.listeners
+        if not listeners.admin:
+            return None
+        application = admin_application(self.status, lambda: self.table.config, self.counters)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        await runner.setup()
+        await web.SockSite(runner, bound_socket(listeners.address, listeners.admin)).start()
+        return runner
+
+    async def _drain(self) -> None:
+        """Let requests under way end; each answer from now on ends its connection."""
+        deadline = self._loop.time() + DRAIN_TIMEOUT
+        for forwarding in (self._outbound, self._inbound):
+            forwarding.draining = True
+            for connection in list(forwarding.connections):
+                connection.drain()
+        while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):
+            await asyncio.sleep(DRAIN_STEP)
+
+
+class _Stopped(Exception):
+    """Ends the task group: connections being opened have nobody left to serve."""
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, None]) -> None:
+    """A mistake in one request's task is logged; it must not end the others."""
+    try:
+        await coroutine
+    except Exception:
+        log.exception("a request's task failed")
+
+

@@ -1,0 +1,203 @@
+"""TLS between sidecars, and to the controller: contexts built fresh, tried, and only then used.
+
+``ssl.SSLContext`` is mutable and easily broken (a key that does not fit leaves
+the context without any), so one is never changed: ``build_contexts`` makes new
+ones, shakes hands with itself in memory, checks the SPIFFE ID that comes out,
+and returns them; a failure raises and whatever was in use stays in use.
+Connections keep the context they began with.
+
+A context is only half of the check. ``peer_of`` is the other: call it in
+``connection_made``, before any byte is sent or believed. In TLS 1.3 a client
+whose certificate the server refuses still completes its handshake and its first
+write; the refusal shows on read.
+
+Never use ``sni_callback``: aiofastnet's direct engine crashes the process on it.
+
+Neighbours: ``proxy.contract.spiffe`` decides, ``proxy.identity`` renews,
+``proxy.listeners`` and the pools use ``Contexts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from proxy.contract.spiffe import Peer, PeerRejected, verify_peer
+from proxy.errors import SidecarError
+
+MESH_ALPN: Final = "smi-mesh/1"
+"""Spoken between sidecars, and refused if not agreed on: no other protocol of ours can be played against it."""
+
+CONTROL_ALPN: Final = "http/1.1"
+"""Spoken to the controller."""
+
+INCOMING_BIO_SIZE: Final = 17 * 1024
+OUTGOING_BIO_SIZE: Final = 17 * 1024
+"""aiofastnet's ``ssl_incoming_bio_size`` and ``ssl_outgoing_bio_size``, in bytes for each connection: one TLS record
+(16 KiB and up to 277 bytes around it)."""
+
+_TEST_ROUNDS = 8
+"""More than a handshake needs; bounds the self-test."""
+
+
+class PairRejected(SidecarError):
+    """Certificate, key and bundle do not make a working identity. The text names no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A certificate (leaf first) and its private key, as PEM. Neither is shown by ``repr``."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contexts:
+    """Tried contexts of one certificate: to and from other sidecars, and to the controller. ``own`` is who we are."""
+
+    client: ssl.SSLContext
+    server: ssl.SSLContext
+    control: ssl.SSLContext
+    own: Peer
+
+
+def build_contexts(pair: Pair, bundle: bytes, expected: str, trust_domain: str, now: datetime) -> Contexts:
+    """Contexts for ``pair`` that trust the roots in ``bundle`` (PEM), tried against each other.
+
+    ``expected`` is the SPIFFE ID that the certificate must carry. Raises ``PairRejected``.
+    """
+    client = mesh_context(ssl.PROTOCOL_TLS_CLIENT, pair, bundle)
+    server = mesh_context(ssl.PROTOCOL_TLS_SERVER, pair, bundle)
+    own = _self_test(client, server, trust_domain, now)
+    if own.identity != expected:
+        raise PairRejected(f"the certificate is {own.identity}'s, not {expected}'s")
+    return Contexts(client=client, server=server, control=control_context(pair, bundle), own=own)
+
+
+def mesh_context(protocol: ssl._SSLMethod, pair: Pair, bundle: bytes) -> ssl.SSLContext:
+    """One untried side of sidecar-to-sidecar TLS. Raises ``PairRejected``."""
+    context = _context(protocol, bundle)
+    context.set_alpn_protocols([MESH_ALPN])
+    _use(context, pair)
+    return context
+
+
+def control_context(pair: Pair | None, bundle: bytes) -> ssl.SSLContext:
+    """The client side towards the controller; without ``pair``, for a first enrolment. Raises ``PairRejected``."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, bundle)
+    context.set_alpn_protocols([CONTROL_ALPN])
+    if pair is not None:
+        _use(context, pair)
+    return context
+
+
+def peer_of(transport: asyncio.BaseTransport, trust_domain: str, now: datetime, alpn: str = MESH_ALPN) -> Peer:
+    """Who is at the other end of ``transport``. Raises ``PeerRejected``; then nothing may be sent or believed."""
+    connection = transport.get_extra_info("ssl_object")
+    if connection is None:
+        raise PeerRejected("the connection is not encrypted")
+    return _peer(connection, trust_domain, now, alpn)
+
+
+def _peer(connection: ssl.SSLObject, trust_domain: str, now: datetime, alpn: str) -> Peer:
+    agreed = connection.selected_alpn_protocol()
+    if agreed != alpn:
+        raise PeerRejected(f"application protocol {agreed!r} instead of {alpn!r}")
+    der = connection.getpeercert(binary_form=True)
+    if not der:
+        raise PeerRejected("the peer showed no certificate")
+    return verify_peer(der, trust_domain, now)
+
+
+def _context(protocol: ssl._SSLMethod, bundle: bytes) -> ssl.SSLContext:
+    """Everything that holds for each of our contexts. A bare ``SSLContext`` trusts none of the system's roots."""
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    # Names are checked by peer_of: a SPIFFE ID is no host name.
+    context.check_hostname = False
+    context.hostname_checks_common_name = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.set_ecdh_curve("prime256v1")
+    # No resumption: a ticket would outlive the certificate and the policy it was given under. In TLS 1.3 tickets are
+    # the only way to resume, so there is no session cache either.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    # A connection cut off is not one that ended (Python's default hides it).
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0
+    _trust(context, bundle)
+    return context
+
+
+def _trust(context: ssl.SSLContext, bundle: bytes) -> None:
+    try:
+        roots = x509.load_pem_x509_certificates(bundle)
+        for root in roots:
+            if not root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                raise PairRejected("the bundle has a certificate that is no CA's")
+        context.load_verify_locations(cadata=bundle.decode("ascii"))
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, ssl.SSLError) as error:
+        raise PairRejected("the bundle cannot be read") from error
+
+
+def _use(context: ssl.SSLContext, pair: Pair) -> None:
+    """``load_cert_chain`` takes paths only; a file in memory keeps an untried key off the disk."""
+    try:
+        with _in_memory(pair.key.rstrip() + b"\n" + pair.certificate) as path:
+            # The empty password makes an encrypted key an error; without, OpenSSL would ask the terminal.
+            context.load_cert_chain(path, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise PairRejected(f"certificate and key cannot be used ({getattr(error, 'reason', None)})") from error
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _self_test(client: ssl.SSLContext, server: ssl.SSLContext, trust_domain: str, now: datetime) -> Peer:
+    """A handshake of the two in memory, both ends checked as real peers are."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server)
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        for _ in range(_TEST_ROUNDS):
+            near_done, far_done = _advanced(near), _advanced(far)
+            if near_done and far_done:
+                break
+        else:
+            raise PairRejected("the self-test's handshake does not end")
+        _peer(far, trust_domain, now, MESH_ALPN)
+        return _peer(near, trust_domain, now, MESH_ALPN)
+    except ssl.SSLError as error:
+        raise PairRejected(f"the self-test's handshake failed: {error.reason} {_why(error)}".rstrip()) from error
+    except PeerRejected as error:
+        raise PairRejected(f"the certificate is no identity: {error}") from error
+
+
+def _advanced(end: ssl.SSLObject) -> bool:
+    try:
+        end.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
+
+
+def _why(error: ssl.SSLError) -> str:
+    return f"({error.verify_message})" if isinstance(error, ssl.SSLCertVerificationError) else ""
