@@ -1,0 +1,212 @@
+"""The controller's HTTP API on the loopback: health, metrics and what it knows. Reading only.
+
+A browser on the same machine can be made to send requests here by any page it
+shows, so the Host header must be the loopback's (DNS rebinding) and nothing can
+be changed. Neighbours: ``translator.reconcile`` and ``translator.controller``,
+whose state is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from proxy.contract.config import Config, File
+from smi.problems import Problem
+from smi.workloads import Pod
+from translator.local.state import MeshState
+from translator.reconcile import Reconciler, Subscriber
+from translator.review import review
+from translator.world import World
+
+ADDRESS = "127.0.0.1"
+_READING = ("GET", "HEAD")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Knowledge(Protocol):
+    """What the controller shows."""
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """The world and the sidecars."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the manifests now."""
+
+    @property
+    def state(self) -> MeshState:
+        """Where the sidecars' own settings lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metric:
+    name: str
+    kind: str
+    help: str
+    value: float
+
+
+def application(knowledge: Knowledge, port: int) -> web.Application:
+    """The API to be served on 127.0.0.1:``port``."""
+    views = _Views(knowledge)
+    app = web.Application(middlewares=[_guard(port)])
+    app.router.add_get("/healthz", views.healthz)
+    app.router.add_get("/metrics", views.metrics)
+    app.router.add_get("/problems", views.problems)
+    app.router.add_get("/findings", views.findings)
+    app.router.add_get("/sidecars", views.sidecars)
+    app.router.add_get("/debug/world", views.world)
+    app.router.add_get("/debug/config/{pod:.+}", views.config)
+    return app
+
+
+def _guard(port: int) -> Middleware:
+    hosts = frozenset(f"{name}:{port}" for name in (ADDRESS, "localhost", "[::1]"))
+
+    @web.middleware
+    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.headers.get("Host", "").lower() not in hosts:
+            return web.Response(status=403, text=f"the Host header must be one of {', '.join(sorted(hosts))}\n")
+        if request.method not in _READING:
+            return web.Response(status=405, text="this API is for reading\n", headers={"Allow": ", ".join(_READING)})
+        response = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return guard
+
+
+class _Views:
+    """One method per path."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """200 as soon as the sources have been read."""
+        ready = self._knowledge.reconciler.world is not None
+        return web.Response(status=200 if ready else 503, text="ok\n" if ready else "the manifests are being read\n")
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """The Prometheus text format 0.0.4."""
+        lines: list[str] = []
+        for metric in _metrics(self._knowledge):
+            name = f"smi_mesh_controller_{metric.name}"
+            lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", f"{name} {metric.value:g}"]
+        return web.Response(
+            body="\n".join((*lines, "")).encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def problems(self, _: web.Request) -> web.Response:
+        """What is wrong with the manifests."""
+        return _json(self._knowledge.problems)
+
+    async def findings(self, _: web.Request) -> web.Response:
+        """What the compiler remarks on the world."""
+        world = self._knowledge.reconciler.world
+        remarks = {finding for known in self._subscribers() for finding in known.findings}
+        return _json(sorted(remarks.union(review(world) if world is not None else ())))
+
+    async def sidecars(self, _: web.Request) -> web.Response:
+        """What each sidecar runs on."""
+        return _json([_shown(known) for known in self._subscribers()])
+
+    async def world(self, _: web.Request) -> web.Response:
+        """The objects and pods that configs are compiled from."""
+        world = self._knowledge.reconciler.world
+        if world is None:
+            return web.Response(status=503, text="the manifests are being read\n")
+        return _json({"objects": world.objects, "pods": world.pods, "settings": world.settings})
+
+    async def config(self, request: web.Request) -> web.Response:
+        """A sidecar's config as ``python -m proxy --config FILE`` takes it."""
+        wanted = request.match_info["pod"]
+        reconciler = self._knowledge.reconciler
+        pod = _found(reconciler.world, wanted) if reconciler.world is not None else None
+        if pod is None:
+            return web.Response(status=404, text=f"there is no pod {wanted!r}\n")
+        try:
+            file = _own_settings(self._knowledge.state.pod(pod.meta.namespace, pod.meta.name).sidecar)
+        except (OSError, msgspec.MsgspecError) as error:
+            return web.Response(status=404, text=f"pod {wanted!r} has no sidecar: {error}\n")
+        return _json(msgspec.structs.replace(file, config=_config_of(reconciler, pod)))
+
+    def _subscribers(self) -> list[Subscriber]:
+        subscribers = self._knowledge.reconciler.subscribers
+        return [subscribers[key] for key in sorted(subscribers)]
+
+
+def _config_of(reconciler: Reconciler, pod: Pod) -> Config:
+    """What the sidecar acknowledged; until it did, what it would be pushed."""
+    known = reconciler.subscribers.get(pod.meta.key)
+    if known is not None and known.acknowledged is not None:
+        return known.acknowledged
+    compiled = reconciler.compiled(pod, frozenset(known.hosts if known is not None else ()))
+    return compiled.config if compiled is not None else Config()
+
+
+def _found(world: World, wanted: str) -> Pod | None:
+    """By ``namespace/name``, ``namespace.name`` or ``name`` (first in ``default``, else in the first namespace)."""
+    exact = world.index.pods.get(wanted)
+    if exact is not None:
+        return exact
+    named = [pod for pod in world.pods if wanted in (pod.meta.name, f"{pod.meta.namespace}.{pod.meta.name}")]
+    return min(named, key=lambda pod: (pod.meta.namespace != "default", pod.meta.namespace), default=None)
+
+
+def _own_settings(path: Path) -> File:
+    return msgspec.json.decode(path.read_bytes(), type=File)
+
+
+def _shown(known: Subscriber) -> dict[str, object]:
+    namespace, _, name = known.pod.partition("/")
+    desired = known.slot.desired
+    return {
+        "namespace": namespace,
+        "name": name,
+        "identity": known.identity,
+        "connectedSince": known.connected_since,
+        "acknowledged": known.acknowledged.version if known.acknowledged is not None else 0,
+        "desired": desired.version if desired is not None else 0,
+        "hosts": len(known.hosts),
+        "nack": known.refusal,
+    }
+
+
+def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
+    counts, subscribers = knowledge.reconciler.counts, knowledge.reconciler.subscribers.values()
+    connected = sum(known.connected_since is not None for known in subscribers)
+
+    def counter(name: str, text: str, value: float) -> _Metric:
+        return _Metric(name=f"{name}_total", kind="counter", help=text, value=value)
+
+    return (
+        _Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
+        _Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
+        counter("pushes", "Configs and deltas sent.", counts.pushes),
+        counter("push_bytes", "Bytes of them.", counts.push_bytes),
+        counter("acks", "Pushes put in force.", counts.acks),
+        counter("nacks", "Pushes refused.", counts.nacks),
+        counter("compiles", "Configs compiled.", counts.compiles),
+        counter("compile_failures", "Configs that could not be compiled.", counts.compile_failures),
+        counter("compile_seconds", "Seconds spent compiling.", counts.compile_seconds),
+    )
+
+
+def _json(value: object) -> web.Response:
+    body = msgspec.json.encode(value, enc_hook=_plain, order="sorted" if not isinstance(value, File) else None)
+    return web.Response(body=body, content_type="application/json")
+
+
+def _plain(value: object) -> object:
+    """Types that msgspec does not know: read-only mappings as objects, exact weights as text (``9/10``)."""
+    return dict(value) if isinstance(value, Mapping) else str(value)

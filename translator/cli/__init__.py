@@ -1,0 +1,26 @@
+"""The ``smi`` command: words to arguments, answers to text. It decides nothing itself.
+
+Belongs here: options, tables, exit codes (0 fine, 1 the asked thing failed, 2 wrong usage).
+Does not belong: what a command does; that is ``translator.local`` and its neighbours.
+Next: ``groups`` for how commands are found, ``local`` for the largest group.
+"""
+
+from __future__ import annotations
+
+import click
+
+from translator.cli.groups import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "local": "translator.cli.local:local",
+        "lint": "translator.cli.lint:lint",
+        "demo": "translator.cli.demo:demo",
+        "version": "translator.cli.version:version",
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def main() -> None:
+    """smi-mesh: a service mesh whose only API is the Service Mesh Interface."""

@@ -1,0 +1,62 @@
+"""``smi lint``: manifests checked without a mesh or a cluster, for people and for CI."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from smi.problems import Problem
+from smi.sources.directory import DirectorySource
+from smi.validate import LintWarning
+from smi.validate import lint as doubts
+
+Remark = TypeVar("Remark", Problem, LintWarning)
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def lint(paths: tuple[str, ...], strict: bool, output: str) -> None:
+    """Check the manifests in files and folders (*.yaml, *.yml).
+
+    What is wrong makes the exit code 1. Warnings (references into nothing, policies that grant nothing) do so
+    only with --strict.
+    """
+    snapshot = DirectorySource(paths).load()
+    problems, warnings = _shortened(snapshot.problems), _shortened(doubts(snapshot))
+    if output == "json":
+        listed = {
+            "problems": [asdict(one) for one in problems],
+            "warnings": [asdict(one) for one in warnings],
+            "ignored": list(snapshot.ignored),
+        }
+        click.echo(json.dumps(listed, indent=2))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        for warning in warnings:
+            click.echo(f"{warning} [warning]")
+        click.echo(
+            f"{len(snapshot.objects)} objects, {len(problems)} problems, {len(warnings)} warnings, "
+            f"{len(snapshot.ignored)} of kinds that are left alone",
+            err=True,
+        )
+    sys.exit(1 if problems or (strict and warnings) else 0)
+
+
+def _shortened(remarks: Iterable[Remark]) -> list[Remark]:
+    """With file names as somebody in this folder would type them."""
+    here = Path.cwd()
+    return [
+        replace(remark, file=str(Path(remark.file).relative_to(here)))
+        if remark.file and Path(remark.file).is_relative_to(here)
+        else remark
+        for remark in remarks
+    ]

@@ -1,0 +1,59 @@
+"""``smi local status``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from translator.cli.params import mesh_option
+from translator.local.state import running_state
+from translator.local.status import collect
+
+COLUMNS = ("NAMESPACE", "NAME", "READY", "IP", "SERVICEACCOUNT", "APP", "SIDECAR", "CONFIG", "CERTIFICATE UNTIL", "")
+
+
+@click.command()
+@mesh_option
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status(mesh: str, output: str) -> None:
+    """Show pods, addresses, acknowledged config versions, certificates and problems."""
+    data = collect(running_state(mesh))
+    click.echo(json.dumps(data, indent=2) if output == "json" else "\n".join(as_text(data)))
+
+
+def as_text(data: dict[str, Any]) -> list[str]:
+    """The status as lines."""
+    controller = data["controller"]
+    lines = [f'mesh "{data["name"]}": controller {controller["pid"] or "is not running"}, API {controller["url"]}', ""]
+    lines += table([COLUMNS, *(_row(pod) for pod in data["pods"])])
+    for problem in data["problems"]:
+        place = ":".join(str(part) for part in (problem["file"], problem["line"]) if part)
+        lines.append(": ".join(part for part in ("problem", place, problem["field"], problem["message"]) if part))
+    return lines
+
+
+def _row(pod: dict[str, Any]) -> tuple[str, ...]:
+    sidecar = pod["sidecar"] or {"pid": "", "configVersion": "", "certificateExpires": ""}
+    why = ": ".join(part for part in (pod["reason"], pod["message"]) if part)
+    return (
+        pod["namespace"],
+        pod["name"],
+        "yes" if pod["ready"] else "no",
+        pod["ip"],
+        pod["serviceAccount"],
+        str(pod["app"]["pid"] or "-"),
+        str(sidecar["pid"] or "-"),
+        str(sidecar["configVersion"] or "-"),
+        str(sidecar["certificateExpires"] or "-"),
+        why or ("" if pod["phase"] == "Running" else pod["phase"]),
+    )
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    listed = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*listed, strict=True)]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed]

@@ -1,0 +1,46 @@
+"""Options and parameter types that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def duration(text: str) -> float:
+    """Seconds, written ``60s``, ``1m30s``, ``500ms``; a bare number is seconds."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    found = _DURATION.fullmatch(text) if text else None
+    if found is None:
+        raise click.BadParameter(f'"{text}" is no duration: write 60s, 1m30s or 500ms')
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def dns_label(text: str) -> str:
+    """A name as Kubernetes has them for namespaces and Services."""
+    if not _LABEL.fullmatch(text):
+        raise click.BadParameter(f'"{text}" is no name: lower-case letters, digits and "-", at most 63')
+    return text
+
+
+def mesh_option(command: Command) -> Command:
+    """``--name``, which every ``smi local`` command takes."""
+    return click.option(
+        "--name", "mesh", type=dns_label, default="mesh", show_default=True, help="Which mesh; several may run at once."
+    )(command)
+
+
+def namespace_option(command: Command) -> Command:
+    """``-n``."""
+    return click.option(
+        "-n", "--namespace", type=dns_label, default="default", show_default=True, help="The pod's namespace."
+    )(command)

@@ -1,0 +1,111 @@
+"""A mesh for one demo, started, asked and ended by the commands a user types.
+
+``smi local up`` runs in a session of its own: Ctrl-C reaches the demo alone,
+which then ends the mesh in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OUTBOUND_PORT = 4140
+"""Where a sidecar is an HTTP proxy for its pod."""
+
+PROPAGATION_TIMEOUT = 10.0
+"""Seconds a saved change may take to be acknowledged; it takes some 50 ms."""
+
+UP_TIMEOUT = 60.0
+"""Seconds a demo's mesh has to become ready on a slow machine."""
+
+
+class DemoError(Exception):
+    """The demo could not be carried out; the text says why, for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """A running mesh: its ``--name`` and the folder of manifests it follows."""
+
+    name: str
+    folder: Path
+
+    def address(self, workload: str) -> str:
+        """The IP address of the first pod of ``workload``."""
+        for pod in self._pods():
+            if pod["workload"] == workload:
+                return str(pod["ip"])
+        raise DemoError(f"the mesh has no pod of {workload}")
+
+    def versions(self, workload: str) -> dict[str, int]:
+        """The config version that each sidecar of ``workload`` has acknowledged, by pod."""
+        return {
+            pod["name"]: int(pod["sidecar"]["configVersion"]) for pod in self._pods() if pod["workload"] == workload
+        }
+
+    def wait_for_change(self, workload: str, before: dict[str, int]) -> None:
+        """Returns when all sidecars of ``workload`` run on another config than ``before``."""
+        deadline = time.monotonic() + PROPAGATION_TIMEOUT
+        while any(before.get(pod) == version for pod, version in self.versions(workload).items()):
+            if time.monotonic() > deadline:
+                raise DemoError(f"the change did not reach {workload} within {PROPAGATION_TIMEOUT:.0f} s")
+
+    def _pods(self) -> list[dict[str, Any]]:
+        done = _smi(self, "status", "-o", "json")
+        if done.returncode != 0:
+            raise DemoError(f"smi local status failed:\n{done.stderr}")
+        pods: list[dict[str, Any]] = json.loads(done.stdout)["pods"]
+        return pods
+
+
+@contextmanager
+def running(demo: str, manifests: Path, absent: Iterable[str], *, keep: bool) -> Iterator[Mesh]:
+    """A mesh that follows a copy of ``manifests``; it and the copy are gone afterwards, unless ``keep``."""
+    folder = Path(tempfile.mkdtemp(prefix=f"smi-demo-{demo}-"))
+    mesh = Mesh(name=f"demo-{demo}-{os.getpid()}", folder=folder)
+    kept = False
+    try:
+        shutil.copytree(manifests, folder, ignore=shutil.ignore_patterns(*absent), dirs_exist_ok=True)
+        _up(mesh)
+        yield mesh
+        kept = keep
+    finally:
+        if not kept:
+            _smi(mesh, "down")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _up(mesh: Mesh) -> None:
+    arguments = _command(
+        mesh.name, "up", str(mesh.folder), "--detach", "--port", "0", "--timeout", f"{UP_TIMEOUT:.0f}s"
+    )
+    with subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            _, errors = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise DemoError(f"smi local up failed:\n{errors}")
+
+
+def _smi(mesh: Mesh, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(mesh.name, verb, *arguments), capture_output=True, text=True, check=False, start_new_session=True
+    )
+
+
+def _command(name: str, verb: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "translator.cli", "local", verb, *arguments, "--name", name]

@@ -1,0 +1,117 @@
+"""Carries a scenario out on a running mesh and judges each step by what came back.
+
+Between two steps requests go on; none of them may be answered otherwise than
+before or after the change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from translator.demo.mesh import OUTBOUND_PORT, DemoError, Mesh
+from translator.demo.scenario import Scenario, Step, holds
+from translator.demo.traffic import TIMEOUT, Tally, Traffic
+
+REFRESH = 0.1
+"""Seconds between two looks at the numbers: the live table's rhythm."""
+
+Watch = Callable[[int, Tally], None]
+"""Called again and again while step ``index`` is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one step promised and what was measured: numbers of answers by kind."""
+
+    name: str
+    expected: Mapping[str, int]
+    observed: Mapping[str, int]
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All outcomes of one demo."""
+
+    demo: str
+    steps: tuple[Outcome, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step held."""
+        return bool(self.steps) and all(step.ok for step in self.steps)
+
+    def as_json(self) -> dict[str, object]:
+        """``{"demo", "ok", "steps": [{"name", "expected", "observed"}]}``."""
+        return {
+            "demo": self.demo,
+            "ok": self.ok,
+            "steps": [
+                {"name": step.name, "expected": dict(step.expected), "observed": dict(step.observed)}
+                for step in self.steps
+            ],
+        }
+
+
+def play(scenario: Scenario, mesh: Mesh, watch: Watch) -> Report:
+    """Runs all steps. Raises ``DemoError`` where the mesh itself does not work."""
+    outcomes: list[Outcome] = []
+    lost = 0
+    with Traffic(mesh.address(scenario.client), OUTBOUND_PORT, scenario.url) as traffic:
+        for index, step in enumerate(scenario.steps):
+            between = _change(scenario, index, mesh, traffic)
+            measured = _measure(step, traffic, partial(watch, index))
+            outcomes.append(_judge(step, measured))
+            lost += _lost(between, step, scenario.steps[max(0, index - 1)])
+    outcomes.append(_nothing_lost(lost))
+    return Report(demo=scenario.name, steps=tuple(outcomes))
+
+
+def _change(scenario: Scenario, index: int, mesh: Mesh, traffic: Traffic) -> Counter[str]:
+    """Makes the step's edit under traffic and waits until it is enforced; returns what was answered meanwhile."""
+    step = scenario.steps[index]
+    if step.edit is None:
+        return Counter()
+    between = Tally(headers=step.headers)
+    before = mesh.versions(step.enforced_by)
+    traffic.count_into(between)
+    step.edit(mesh.folder)
+    mesh.wait_for_change(step.enforced_by, before)
+    return between.answers
+
+
+def _measure(step: Step, traffic: Traffic, watch: Callable[[Tally], None]) -> Tally:
+    tally = Tally(headers=step.headers, limit=step.requests)
+    traffic.count_into(tally)
+    idle, seen = 0.0, 0
+    while not tally.full.wait(REFRESH):
+        idle = 0.0 if tally.answers.total() > seen else idle + REFRESH
+        seen = tally.answers.total()
+        if idle > 2 * TIMEOUT:
+            raise DemoError(f"no request came back for {idle:.0f} s")
+        watch(tally)
+    watch(tally)
+    return tally
+
+
+def _judge(step: Step, measured: Tally) -> Outcome:
+    observed = {kind: measured.answers[kind] for kind in {**step.due, **measured.answers}}
+    return Outcome(name=step.name, expected=step.due, observed=observed, ok=holds(step.due, observed))
+
+
+def _lost(between: Mapping[str, int], after: Step, before: Step) -> int:
+    """Answers during a change that belong neither to the old state nor to the new one."""
+    known = {kind for step in (before, after) for kind, due in step.due.items() if due}
+    return sum(count for kind, count in between.items() if kind not in known)
+
+
+def _nothing_lost(lost: int) -> Outcome:
+    return Outcome(
+        name="no request failed while something changed",
+        expected={"failed": 0},
+        observed={"failed": lost},
+        ok=lost == 0,
+    )

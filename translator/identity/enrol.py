@@ -1,0 +1,96 @@
+"""``POST /identity/v1/certificate``: a sidecar proves who it is and gets a certificate for its key.
+
+The proof is a token (``Authorization: Bearer``) or, for a renewal, the still
+valid client certificate. If a token is sent it alone counts, so that there is
+never a choice between two identities.
+
+    200  the certificate, PEM
+    400  the request is no P-256 certificate request, or asks for another name
+    401  no proof, or one that is not valid
+    403  the certificate shown is not a sidecar's
+    503  the root has expired
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from proxy.contract.spiffe import POD_SUFFIX, Peer, PeerRejected
+from translator.identity.authority import LEAF_LIFETIME, MAX_REQUEST, Authority, AuthorityError, RequestRejected
+from translator.identity.serving import peer_of
+from translator.identity.subject import BadIdentity, SidecarIdentity
+from translator.identity.tokens import MAX_TOKEN, TokenRejected
+
+PATH: Final = "/identity/v1/certificate"
+
+_log = logging.getLogger("translator.identity")
+
+
+def enrolment(
+    authority: Authority,
+    verify: Callable[[str], SidecarIdentity],
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler to mount at ``PATH``. ``verify`` returns whose a token is or raises ``TokenRejected``."""
+
+    async def handle_enrol(request: web.Request) -> web.Response:
+        try:
+            identity = _proved(request, authority, verify)
+            body = await _read(request)
+            certificate = authority.issue(body, identity, lifetime)
+        except (TokenRejected, PeerRejected) as error:
+            return _refused(request, 401, error)
+        except BadIdentity as error:
+            return _refused(request, 403, error)
+        except RequestRejected as error:
+            return _refused(request, 400, error)
+        except AuthorityError as error:
+            return _refused(request, 503, error)
+        _log.info("certificate issued to %s", identity.dns_name)
+        return web.Response(
+            body=certificate, content_type="application/x-pem-file", headers={"Cache-Control": "no-store"}
+        )
+
+    return handle_enrol
+
+
+def _proved(
+    request: web.Request, authority: Authority, verify: Callable[[str], SidecarIdentity]
+) -> SidecarIdentity:  # fmt: skip
+    authorization = request.headers.getall("Authorization", [])
+    if not authorization:
+        return sidecar_of(peer_of(request, authority))
+    scheme, _, token = authorization[0].partition(" ")
+    if len(authorization) > 1 or scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN:
+        raise TokenRejected("the authorization is not one bearer token")
+    return verify(token)
+
+
+def sidecar_of(peer: Peer) -> SidecarIdentity:
+    """The sidecar that a checked certificate was issued to. Raises ``BadIdentity`` if it names not exactly one pod."""
+    if len(peer.pods) != 1:
+        raise BadIdentity(f"the certificate names {len(peer.pods)} pods, a sidecar's names one")
+    return SidecarIdentity(
+        namespace=peer.namespace,
+        service_account=peer.service_account,
+        pod=peer.pods[0].removesuffix(f".{peer.namespace}.{POD_SUFFIX}"),
+    )
+
+
+async def _read(request: web.Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_REQUEST:
+            raise RequestRejected(f"the request has more than {MAX_REQUEST} bytes")
+    return bytes(body)
+
+
+def _refused(request: web.Request, status: int, error: Exception) -> web.Response:
+    _log.warning("no certificate for %s: %s", request.remote, error)
+    return web.Response(status=status, text=f"{error}\n")

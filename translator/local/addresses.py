@@ -1,0 +1,78 @@
+"""Which addresses a mesh and its pods get. Pure; ``translator.local.subnets`` holds the locks.
+
+A mesh has one /24 of 127.80.0.0/16, where sidecars listen, and its twin in
+127.81.0.0/16, where the apps do. Host 1 is the controller's; pods get 2 to 254.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+SUBNETS = 256
+CONTROLLER_HOST = 1
+FIRST_POD = 2
+LAST_POD = 254
+
+UNPRIVILEGED_OFFSET = 20000
+"""Added to a port that only root may bind: above all well-known ports, below Linux' ephemeral ones (32768)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """Number ``n`` of the 256: 127.80.n.0/24 and 127.81.n.0/24."""
+
+    number: int
+
+    @property
+    def cidr(self) -> str:
+        """The half where sidecars listen."""
+        return f"127.80.{self.number}.0/24"
+
+    @property
+    def controller(self) -> str:
+        """The controller's address."""
+        return self.pod_ip(CONTROLLER_HOST)
+
+    def pod_ip(self, host: int) -> str:
+        """``POD_IP`` of the pod with this host number."""
+        return f"127.80.{self.number}.{host}"
+
+    def app_address(self, host: int) -> str:
+        """``HOST`` of the pod with this host number."""
+        return f"127.81.{self.number}.{host}"
+
+
+def next_host(taken: Collection[int], last: int) -> int | None:
+    """A free host number after ``last``, round and round; None when all are taken.
+
+    An address that was just given up is the last to be used again: other
+    sidecars may still know it as the pod's that had it.
+    """
+    count = LAST_POD - FIRST_POD + 1
+    for step in range(1, count + 1):
+        host = FIRST_POD + (last - FIRST_POD + step) % count
+        if host not in taken:
+            return host
+    return None
+
+
+def listen_port(port: int, first_unprivileged: int) -> int:
+    """The port really bound for container port ``port``: itself, or 20000 + port where only root may bind it."""
+    return port if port >= first_unprivileged else UNPRIVILEGED_OFFSET + port
+
+
+def used_subnets(proc_net_tcp: str) -> frozenset[int]:
+    """Subnet numbers in which somebody listens, from the text of /proc/net/tcp."""
+    used = set()
+    for line in proc_net_tcp.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == LISTEN:
+            octets = bytes.fromhex(fields[1].split(":")[0])[::-1]
+            if octets[0] == 127 and octets[1] in (80, 81):
+                used.add(octets[2])
+    return frozenset(used)
+
+
+LISTEN = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""

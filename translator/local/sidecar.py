@@ -1,0 +1,103 @@
+"""What a pod's sidecar is told when it starts: its ``sidecar.json``. Pure.
+
+The clear listeners follow the containers' ports and the Services that select
+the pod; the supervisor restarts a sidecar whose listeners changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from proxy.contract.config import ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
+from smi.workloads import Container, Namespace, Service, Workload
+from translator.local.addresses import listen_port
+from translator.local.records import MeshRecord, PodRecord
+from translator.local.state import MeshState
+
+OUTBOUND = 4140
+MESH = 4143
+CLEAR = 4144
+ADMIN = 4191
+RESERVED = frozenset({OUTBOUND, MESH, CLEAR, ADMIN})
+"""Ports of the sidecar itself; no app can be reached on them."""
+
+TRUST_DOMAIN = "cluster.local"
+CONTROLLER_IDENTITY = spiffe_id(TRUST_DOMAIN, "smi-mesh", "smi-mesh-controller")
+
+INJECT = ("smi-mesh.io/inject", "linkerd.io/inject")
+"""The annotation and its alias; the first that is there counts."""
+
+
+def is_meshed(workload: Workload, namespace: Namespace | None) -> bool:
+    """Whether a pod gets a sidecar: annotation of the pod, then of its namespace; by default it does."""
+    for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
+        for name in INJECT:
+            if name in said:
+                return said[name] != "disabled"
+    return True
+
+
+def container_ports(containers: Iterable[Container]) -> tuple[int, ...]:
+    """Declared TCP ports, each once, in the order of the manifest."""
+    return tuple(dict.fromkeys(port.port for one in containers for port in one.ports if port.protocol == "TCP"))
+
+
+def target_ports(labels: Mapping[str, str], namespace: str, services: Iterable[Service]) -> frozenset[int]:
+    """Numeric TCP targetPorts of the Services that select a pod. (Named ones are containerPorts already.)"""
+    return frozenset(
+        target
+        for service in services
+        if service.meta.namespace == namespace and service.selector and service.selector.items() <= labels.items()
+        for port in service.ports
+        if port.protocol == "TCP" and isinstance(target := port.target_port or port.port, int)
+    )
+
+
+def clear_ports(workload: Workload, services: Iterable[Service]) -> tuple[int, ...]:
+    """Every container port at which callers in the clear may knock, in order; the sidecar's own are left out."""
+    wanted = target_ports(workload.template.labels, workload.meta.namespace, services)
+    return tuple(sorted({*container_ports(workload.containers), *wanted} - RESERVED))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all sidecars of a mesh have in common. Ports below ``first_unprivileged`` are moved up by 20000."""
+
+    mesh: MeshRecord
+    state: MeshState
+    first_unprivileged: int
+    egress: bool
+
+
+def sidecar_file(record: PodRecord, ports: Iterable[int], around: Surroundings) -> File:
+    """The settings of one pod's sidecar. What listens at ``ports`` in the clear is meant for those container ports."""
+    meta = record.pod.meta
+    folder = around.state.pod(meta.namespace, meta.name)
+    sidecar = Sidecar(
+        pod=meta.name,
+        namespace=meta.namespace,
+        service_account=record.pod.service_account,
+        workload=record.pod.workload,
+        app_address=record.app_address,
+        trust_domain=TRUST_DOMAIN,
+        listeners=Listeners(
+            address=record.pod.ip,
+            outbound=OUTBOUND,
+            mesh=MESH,
+            admin=ADMIN,
+            clear=tuple(ClearListener(port=listen_port(p, around.first_unprivileged), target=p) for p in ports),
+        ),
+        tls=TlsFiles(
+            bundle=str(around.state.authority / "bundle.pem"),
+            certificate=str(folder.directory / "tls.crt"),
+            key=str(folder.directory / "tls.key"),
+            token=str(folder.token),
+        ),
+        control=Control(
+            address=around.mesh.control_address, port=around.mesh.control_port, identity=CONTROLLER_IDENTITY
+        ),
+        egress=around.egress,
+        state=str(folder.directory),
+    )
+    return File(sidecar=sidecar)

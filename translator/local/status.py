@@ -1,0 +1,97 @@
+"""What ``smi local status`` shows: the supervisor's records, and what sidecars and controller say of themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+from translator.local.client import ask
+from translator.local.errors import LocalError
+from translator.local.records import MeshRecord, PodRecord, decode_mesh, decode_pods
+from translator.local.state import MeshState
+
+PATIENCE = 2.0
+"""Seconds to wait for one answer: a sidecar that is stopped must not keep the others from being shown."""
+
+AT_ONCE = 16
+"""Sidecars asked at the same time."""
+
+
+def collect(state: MeshState) -> dict[str, Any]:
+    """The status as JSON data; its shape is a contract (docs: local mode)."""
+    mesh = decode_mesh(state.mesh.read_bytes())
+    records = decode_pods(state.pods.read_bytes())
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        problems = pool.submit(_problems, state, mesh)
+        sidecars = list(pool.map(_sidecar, records))
+        return {
+            "name": mesh.name,
+            "supervisor": {"pid": mesh.pid},
+            "controller": {"pid": mesh.controller_pid or None, "url": mesh.url},
+            "problems": problems.result(),
+            "pods": [_pod(record, sidecar) for record, sidecar in zip(records, sidecars, strict=True)],
+        }
+
+
+def _pod(record: PodRecord, sidecar: Mapping[str, Any] | None) -> dict[str, Any]:
+    pod = record.pod
+    return {
+        "name": pod.meta.name,
+        "namespace": pod.meta.namespace,
+        "workload": pod.workload,
+        "serviceAccount": pod.service_account,
+        "ip": pod.ip,
+        "ready": pod.ready,
+        "meshed": pod.meshed,
+        "phase": record.phase,
+        "reason": record.reason,
+        "message": record.message,
+        "labels": dict(pod.meta.labels),
+        "app": {"pid": record.app_pid or None},
+        "sidecar": sidecar,
+    }
+
+
+def _sidecar(record: PodRecord) -> dict[str, Any] | None:
+    if not record.admin:
+        return None
+    said: dict[str, Any] = {}
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        said = dict(_get(f"{record.admin}/status"))
+    return {
+        "pid": record.sidecar_pid or None,
+        "admin": record.admin,
+        "configVersion": int(said.get("configVersion") or 0),
+        "certificateExpires": said.get("certificateExpires") or None,
+    }
+
+
+def _problems(state: MeshState, mesh: MeshRecord) -> list[Any]:
+    """The controller's; while it is away those that the supervisor read, and if that is silent too, this."""
+    try:
+        return list(_get(f"{mesh.url}/problems"))
+    except (OSError, http.client.HTTPException, ValueError):
+        try:
+            return list(json.loads(ask(state.socket, "GET", "/v1/problems", timeout=PATIENCE)))
+        except (LocalError, ValueError) as error:
+            message = f"the problems are not known, the controller does not answer, and {error}"
+            return [{"file": "", "line": 0, "field": "", "message": message}]
+
+
+def _get(url: str) -> Any:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ValueError(f"{url} answers {response.status}")
+    return json.loads(body)

@@ -1,0 +1,62 @@
+"""Access control of one pod: the TrafficTargets that name it, and what holds where none does.
+
+Each TrafficTarget becomes one ``Grant`` or none; they are ORed as units by
+``proxy.authorize`` and never flattened here. A target that grants nothing
+still names its destination.
+"""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+from proxy.contract.config import DefaultPolicy, Grant, Inbound
+from smi.access import TrafficTarget
+from smi.workloads import Pod
+from translator.annotations import annotation
+from translator.findings import Finding, Reason
+from translator.routes import target_traffic
+from translator.subjects import names_destination, target_sources
+from translator.world import World
+
+
+def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
+    """Who may call ``pod``."""
+    targets = [
+        target
+        for target in world.index.targets_by_namespace.get(pod.meta.namespace, ())
+        if names_destination(world, target, pod)
+    ]
+    granted = [grant(world, target) for target in targets]
+    default, default_findings = annotation(world, pod, "default-policy", get_args(DefaultPolicy))
+    unmeshed, unmeshed_findings = annotation(world, pod, "unmeshed", ("allow", "deny"))
+    mode, mode_findings = annotation(world, pod, "policy-mode", ("enforce", "audit"))
+    compiled = Inbound(
+        default_policy=cast(DefaultPolicy, default or world.settings.default_policy),
+        named=bool(targets),
+        grants=tuple(one for one, _ in granted if one is not None),
+        unmeshed=unmeshed == "allow",
+        audit=mode == "audit",
+    )
+    remarks = [finding for _, findings in granted for finding in findings]
+    return compiled, remarks + default_findings + unmeshed_findings + mode_findings
+
+
+def grant(world: World, target: TrafficTarget) -> tuple[Grant | None, list[Finding]]:
+    """What ``target`` grants to whom; None for nothing or nobody."""
+    sources, findings = target_sources(world, target)
+    traffic, remarks = target_traffic(world, target)
+    findings += remarks
+    if sources and not traffic.nothing:
+        granted = Grant(target=target.meta.key, sources=sources, ports=traffic.ports, http=traffic.http)
+        return granted, findings
+    message = f"lets nothing in, and still closes its destination: {_why_nothing(target, bool(sources))}"
+    findings.append(Finding.on("TrafficTarget", target.meta, Reason.GRANTS_NOTHING, message))
+    return None, findings
+
+
+def _why_nothing(target: TrafficTarget, somebody: bool) -> str:
+    if not target.sources:
+        return "no sources"
+    if not target.rules:
+        return "no rules"
+    return "its rules leave no traffic" if somebody else "its sources are nobody now"

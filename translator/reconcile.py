@@ -1,0 +1,220 @@
+"""From a changed world to the sidecars it concerns.
+
+A source hands over a whole new ``World``, a sidecar the hosts it asked for;
+both mark sidecars, and one task recompiles the marked ones in turn with
+whatever is newest by then. However fast changes come, each sidecar is compiled
+once for all of them, none is starved, and the last change is never lost.
+Neighbours: ``translator.compiler`` (pure), ``translator.publish`` (what becomes
+of a compiled config), ``translator.push`` (the sockets).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from proxy.contract.check import is_host
+from proxy.contract.config import Config, spiffe_id
+from proxy.contract.messages import Hello, Nack
+from smi.workloads import Pod
+from translator.compiler import Compiled
+from translator.findings import Finding
+from translator.publish import Slot
+from translator.world import World
+
+MAX_HOSTS = 1024
+"""Hosts kept in one sidecar's scope; the one asked for longest ago goes first. Bounds what an application that
+invents names can make of its sidecar's config (some 30 KB)."""
+
+MAX_REASON_CHARS = 2000
+"""Of a NACK's reason are kept: a sidecar must not fill the controller's memory."""
+
+SLICE_SECONDS = 0.005
+"""Compiling yields to the streams this often, so that a large mesh does not delay acknowledgements."""
+
+log = logging.getLogger("translator.reconcile")
+
+Compile = Callable[[World, Pod, frozenset[str]], Compiled]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The last NACK of a sidecar."""
+
+    version: int
+    reason: str
+    at: datetime
+
+
+class Subscriber:
+    """One pod's sidecar, over all its streams: what it asked for, what it runs on.
+
+    ``pod`` is ``namespace/name``, ``identity`` the SPIFFE ID it showed. ``slot``
+    belongs to the newest stream, ``changed`` wakes that stream's writer.
+    """
+
+    __slots__ = (
+        "acknowledged",
+        "changed",
+        "connected_since",
+        "findings",
+        "hosts",
+        "identity",
+        "pod",
+        "refusal",
+        "slot",
+    )
+
+    def __init__(self, pod: str, identity: str) -> None:
+        self.pod = pod
+        self.identity = identity
+        self.hosts: dict[str, None] = {}
+        self.slot = Slot(Hello())
+        self.changed = asyncio.Event()
+        self.acknowledged: Config | None = None
+        """What the sidecar said it runs on, as far as this controller knows."""
+        self.connected_since: datetime | None = None
+        self.refusal: Refusal | None = None
+        self.findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Counters since the start, for ``/metrics``."""
+
+    pushes: int = 0
+    push_bytes: int = 0
+    acks: int = 0
+    nacks: int = 0
+    compiles: int = 0
+    compile_failures: int = 0
+    compile_seconds: float = 0.0
+
+
+class Reconciler:
+    """Keeps every subscriber's slot up to date with the world."""
+
+    def __init__(self, compile_sidecar: Compile, clock: Callable[[], float] = time.monotonic) -> None:
+        self.world: World | None = None
+        """None until the sources have been read once: nobody is pushed an empty world."""
+        self.subscribers: dict[str, Subscriber] = {}
+        self.counts = Counts()
+        self.clock = clock
+        self._compile = compile_sidecar
+        self._asked: dict[str, None] = {}
+        self._marked: dict[str, None] = {}
+        self._work = asyncio.Event()
+
+    def world_changed(self, world: World) -> None:
+        """From now on sidecars are compiled from ``world``."""
+        self.world = world
+        for key in [key for key, known in self.subscribers.items() if self._gone(known)]:
+            del self.subscribers[key]
+        self._marked.update(dict.fromkeys(self.subscribers))
+        self._work.set()
+
+    def opened(self, pod: str, identity: str, hello: Hello) -> Subscriber:
+        """A sidecar opened a stream; an older stream of the same pod is no longer served."""
+        subscriber = self.subscribers.get(pod)
+        floor = 0 if subscriber is None else subscriber.slot.version
+        if subscriber is None or subscriber.identity != identity:
+            subscriber = self.subscribers[pod] = Subscriber(pod, identity)
+        subscriber.slot = Slot(hello, floor)
+        subscriber.connected_since = datetime.now(UTC)
+        subscriber.hosts = {}
+        self.asked(subscriber, hello.hosts)
+        return subscriber
+
+    def closed(self, subscriber: Subscriber) -> None:
+        """The subscriber's newest stream ended."""
+        subscriber.connected_since = None
+        if self._gone(subscriber):
+            self.subscribers.pop(subscriber.pod, None)
+
+    def asked(self, subscriber: Subscriber, hosts: Iterable[str]) -> None:
+        """Takes hosts into a sidecar's scope; what cannot be a host name is passed over."""
+        for host in filter(is_host, hosts):
+            subscriber.hosts.pop(host, None)
+            subscriber.hosts[host] = None
+        while len(subscriber.hosts) > MAX_HOSTS:
+            del subscriber.hosts[next(iter(subscriber.hosts))]
+        self._asked[subscriber.pod] = None
+        self._work.set()
+
+    def acked(self, subscriber: Subscriber, version: int) -> None:
+        """The sidecar put a push in force."""
+        self.counts.acks += 1
+        if not subscriber.slot.ack(version):
+            log.warning("stray ack pod=%s version=%d", subscriber.pod, version)
+        self._note(subscriber)
+
+    def nacked(self, subscriber: Subscriber, nack: Nack) -> None:
+        """The sidecar refused a push and runs on with what it had."""
+        self.counts.nacks += 1
+        reason = nack.reason[:MAX_REASON_CHARS]
+        log.warning("nack pod=%s version=%d current=%d reason=%s", subscriber.pod, nack.version, nack.current, reason)
+        subscriber.refusal = Refusal(version=nack.version, reason=reason, at=datetime.now(UTC))
+        subscriber.slot.nack(nack)
+        self._note(subscriber)
+
+    async def run(self) -> None:
+        """Recompiles what is marked, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            sliced = time.monotonic()
+            while self.world is not None and (self._asked or self._marked):
+                self._next(self.world)
+                if time.monotonic() - sliced > SLICE_SECONDS:
+                    await asyncio.sleep(0)
+                    sliced = time.monotonic()
+
+    def compiled(self, pod: Pod, hosts: frozenset[str]) -> Compiled | None:
+        """What a sidecar should run on now; None if it cannot be said."""
+        if self.world is None:
+            return None
+        began = time.perf_counter()
+        try:
+            return self._compile(self.world, pod, hosts)
+        except Exception:
+            # One sidecar's config fails to compile: it keeps what it has, all others go on.
+            self.counts.compile_failures += 1
+            log.exception("compiling failed pod=%s", pod.meta.key)
+            return None
+        finally:
+            self.counts.compiles += 1
+            self.counts.compile_seconds += time.perf_counter() - began
+
+    def _next(self, world: World) -> None:
+        """Compiles one marked sidecar, those that wait for an answer first."""
+        urgent = bool(self._asked)
+        key = next(iter(self._asked or self._marked))
+        self._asked.pop(key, None)
+        self._marked.pop(key, None)
+        subscriber = self.subscribers.get(key)
+        pod = world.index.pods.get(key)
+        if subscriber is None or pod is None or subscriber.connected_since is None:
+            return
+        if subscriber.identity != spiffe_id(world.settings.trust_domain, pod.meta.namespace, pod.service_account):
+            log.warning("nothing for pod=%s: it shows identity=%s", key, subscriber.identity)
+            return
+        compiled = self.compiled(pod, frozenset(subscriber.hosts))
+        if compiled is None:
+            return
+        subscriber.findings = compiled.findings
+        subscriber.slot.offer(compiled.config, urgent=urgent)
+        self._note(subscriber)
+
+    def _note(self, subscriber: Subscriber) -> None:
+        """After the slot changed: its writer looks again."""
+        if subscriber.slot.acknowledged is not None:
+            subscriber.acknowledged = subscriber.slot.acknowledged
+        subscriber.changed.set()
+
+    def _gone(self, subscriber: Subscriber) -> bool:
+        known = self.world is None or subscriber.pod in self.world.index.pods
+        return subscriber.connected_since is None and not known
