@@ -1,0 +1,37 @@
+"""What the documents name is there: files, folders, and links from one document to another."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+DOCUMENTS = [HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md"))]
+ROOMS = ("smi", "translator", "proxy", "conformance", "manifests", "tests", "benchmarks", "docs", ".ci")
+
+_PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(map(re.escape, ROOMS))})/[\w./*-]*\w/?)")
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_named_exists(document: Path) -> None:
+    named = {found.rstrip(".") for found in _PATH.findall(document.read_text())}
+
+    assert sorted(name for name in named if not list(HOUSE.glob(name))) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = _LINK.findall(document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_way_from_a_weight_to_an_endpoint_is_in_the_readme() -> None:
+    text = (HOUSE / "README.md").read_text()
+    way = ["translator/splits.py", "proxy/contract/config.py", "proxy/table.py", "proxy/split.py", "proxy/balance.py"]
+
+    places = [text.find(step) for step in way]
+
+    assert -1 not in places
+    assert places == sorted(places)
