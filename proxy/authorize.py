@@ -49,6 +49,7 @@ class _Grant:
     pods: frozenset[str]
     ports: frozenset[int] | None
     http: tuple[Matcher, ...] | None
+    allowed: Verdict
 
     def reaches(self, caller: Caller, port: int) -> bool:
         if self.ports is not None and port not in self.ports:
@@ -63,6 +64,7 @@ def _compile_grant(grant: Grant) -> _Grant:
         pods=frozenset(source.pod for source in grant.sources if source.pod),
         ports=None if grant.ports is None else frozenset(grant.ports),
         http=None if grant.http is None else tuple(compile_match(match) for match in grant.http),
+        allowed=Verdict(None, grant.target),
     )
 
 
@@ -106,7 +108,7 @@ class Authorizer:
             self._candidates[key] = grants
         for grant in grants:
             if grant.http is None or (request is not None and any_accepts(grant.http, request)):
-                return Verdict(None, grant.target, enforced)
+                return grant.allowed
         return Verdict(Reason.DENIED, "no TrafficTarget allows it", enforced)
 
     def _decide_nobody(self, enforced: bool) -> Verdict:

@@ -62,9 +62,7 @@ class Loaded(Protocol):
 T = TypeVar("T", bound=Loaded)
 
 
-def choose(
-    endpoints: Sequence[T], now: float, random: Callable[[], float], excluded: Collection[T] = ()
-) -> T | None:
+def choose(endpoints: Sequence[T], now: float, random: Callable[[], float], excluded: Collection[T] = ()) -> T | None:
     """The endpoint for the next attempt, or None when all are excluded (already tried).
 
     ``random`` gives floats in [0, 1).

@@ -19,9 +19,7 @@ MAX_SERIES = 2000
 # Buckets grow by 2 %, so a value read back is at most 1 % off.
 GROWTH = math.log(1.02)
 # Upper bounds in milliseconds of the exported histogram (Linkerd's).
-BOUNDS = tuple(
-    float(digit * scale) for scale in (1, 10, 100, 1000, 10000) for digit in (1, 2, 3, 4, 5)
-)
+BOUNDS = tuple(float(digit * scale) for scale in (1, 10, 100, 1000, 10000) for digit in (1, 2, 3, 4, 5))
 
 
 class Labels(NamedTuple):

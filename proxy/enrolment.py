@@ -78,7 +78,8 @@ async def enrol(
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # Only the text: the representation of aiohttp's errors shows the request's headers, token included.
-        raise EnrolmentFailed(f"{type(error).__name__}: {error}".removesuffix(": ")) from None
+        said = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        raise EnrolmentFailed(f"{type(error).__name__}: {said}".removesuffix(": ")) from None
     if status != 200:
         raise EnrolmentFailed(f"refused with {status}: {_printable(body, token)}")
     return Pair(certificate=body, key=key)

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.deadlines import Deadlines
 from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, reset
+from proxy.http1.answer import Answer, status_line
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
 from proxy.http1.client import ClientConnection, open_connection
-from proxy.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, RequestHead, ResponseHead
+from proxy.http1.head import CHUNKED, MAX_HEAD, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from proxy.counters import Counters, Series
@@ -72,13 +73,11 @@ class Exchange:
     """One request on ``down`` and what becomes of it. ``tried`` are the endpoints that failed it."""
 
     __slots__ = (
+        "_answer",
         "_began",
         "_body",
-        "_chunk_down",
         "_interim",
         "_partial",
-        "_response",
-        "_response_body",
         "_response_held",
         "_size",
         "_target",
@@ -112,10 +111,8 @@ class Exchange:
         self._wire: list[bytes] = []  # the request as sent, while it may have to be sent again
         self._written = 0  # pieces of it written to the present upstream
         self._size = 0
-        self._response: ResponseHead | None = None
-        self._response_body: Body | None = None
+        self._answer: Answer | None = None
         self._response_held = False
-        self._chunk_down = False
         self._partial = b""
         self._interim = 0
         self._tunnel = False
@@ -159,7 +156,7 @@ class Exchange:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
         elif head.method in ("POST", "PUT", "PATCH"):
             framing = b"content-length: 0\r\n"
-        return b"%b%b%b\r\n" % (self.down.forwarding.router.render(self), b"".join(head.lines), framing)
+        return b"".join((self.down.forwarding.router.render(self), *head.lines, framing, b"\r\n"))
 
     def attempt(self) -> None:
         """Choose an endpoint and send the request there; also called again by a router that had to wait."""
@@ -266,10 +263,10 @@ class Exchange:
             self.down.transport.write(data)
             return
         try:
-            if self._response is None:
+            if self._answer is None:
                 self._read_heads(data)
             else:
-                self._pass_body(b"", data)
+                self._pass_on(self._answer, b"", data)
         except BadResponse as refusal:
             self._drop_upstream()
             self._failed()
@@ -294,7 +291,7 @@ class Exchange:
             if self._interim > MAX_INTERIM:
                 raise BadResponse("too many interim responses")
             if not self.head.old:
-                self.down.transport.write(b"".join((_status_line(head), *head.lines, b"\r\n")))
+                self.down.transport.write(b"".join((status_line(head), *head.lines, b"\r\n")))
         if len(data) > MAX_HEAD or (b"\n\n" in data or b"\n\r\n" in data):
             raise BadResponse("unterminated response head")
         self._partial = data
@@ -306,108 +303,69 @@ class Exchange:
         mesh = head.mesh if target.endpoint.mesh else None
         if mesh and self._peer_could_not_connect(mesh):
             return
-        now = self.down.forwarding.loop.time()
+        forwarding = self.down.forwarding
+        now = forwarding.loop.time()
         if head.status >= 500:
             target.load.failed(now)
         else:
             target.load.observe(now - self._began, now)
-        self._response = head
-        request = self.head
-        if not self.request_done or self.down.forwarding.draining:
-            self.keep = False
-        length = head.length
-        bodyless = request.method == "HEAD" or head.status in (204, 304)
-        framing = b""
-        if bodyless:
-            if length > 0 and head.status != 204:
-                framing = b"content-length: %d\r\n" % length
-            length = 0
-        elif length >= 0:
-            framing = b"content-length: %d\r\n" % length
-        elif request.old:
-            self.keep = False
-        else:
-            framing = b"transfer-encoding: chunked\r\n"
-            self._chunk_down = True
-        if not self.keep:
-            framing += b"connection: close\r\n"
-        elif request.old:
-            framing += b"connection: keep-alive\r\n"
-        own = b"".join(b"%b: %b\r\n" % item for item in mesh.items()) if mesh else b""
-        self._response_body = body_of(length)
-        self._pass_body(b"%b%b%b%b\r\n" % (_status_line(head), b"".join(head.lines), own, framing), rest)
+        keep = self.keep and self.request_done and not forwarding.draining
+        answer = self._answer = Answer(self.head, head, keep=keep)
+        self._pass_on(answer, answer.head(mesh), rest)
 
-    def _pass_body(self, prefix: bytes, data: bytes) -> None:
-        """Pass payload on, behind ``prefix`` (the head), in one write; notice the end."""
-        body = self._response_body
-        assert body is not None
-        if not data:
-            payload = b""
-        elif body.done:
-            body.rest = data
-            payload = b""
-        else:
+    def _pass_on(self, answer: Answer, prefix: bytes, data: bytes) -> None:
+        """Pass the answer on, behind ``prefix`` (its head), in one write; notice the end."""
+        if data:
             try:
-                payload = body.feed(data)
+                prefix += answer.feed(data)
             except ValueError as error:
                 raise BadResponse(str(error)) from None
-        if self._chunk_down:
-            payload = encode_chunk(payload) if payload else b""
-            if body.done:
-                payload += encode_last_chunk(body.trailers)
-        if prefix or payload:
-            self.down.transport.write(prefix + payload)
-        if body.done:
-            self._complete()
+        if prefix:
+            self.down.transport.write(prefix)
+        if answer.done:
+            self._complete(answer)
 
     def _switch(self, head: ResponseHead, rest: bytes) -> None:
         """101: from here on both connections are one tunnel, if that was asked for."""
         if not self.head.upgrade or head.upgrade.strip().lower() != self.head.upgrade.strip().lower():
             raise BadResponse("switching protocols was not asked for")
-        self._response = head
         self._tunnel = True
         self.keep = False
         lines = b"".join(head.lines)
         self.down.transport.write(
-            b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (_status_line(head), lines, head.upgrade, rest)
+            b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (status_line(head), lines, head.upgrade, rest)
         )
         early = self.down.take_buffer()
         if early and self.up is not None:
             self.up.write(early)
 
-    def response_ended(self) -> bool:
-        """The upstream sends no more. True keeps its connection open for the request."""
-        body = self._response_body
+    def response_ended(self) -> None:
+        """The upstream sends no more."""
         if self._tunnel:
-            self._end(502)
+            self._drop_upstream()
+            self._end(101)
             self.down.finish()
-        elif body is not None and body.feed_eof():
-            if self._chunk_down:
-                self.down.transport.write(encode_last_chunk([]))
-            self._complete()
-        return False
+        elif self._answer is not None:
+            last = self._answer.feed_eof()
+            if last is not None:
+                self.down.transport.write(last)
+                self._complete(self._answer)
 
-    def _complete(self) -> None:
+    def _complete(self, answer: Answer) -> None:
         """The answer is written whole."""
-        up, response, body = self.up, self._response, self._response_body
-        assert up is not None and response is not None and body is not None and self._target is not None
+        up, target, forwarding = self.up, self._target, self.down.forwarding
+        assert up is not None
+        assert target is not None
         self.up = None
         up.exchange = None
-        target = self._target
-        if response.keep_alive and self.request_done and not body.rest and response.length != UNTIL_CLOSE:
+        if answer.reusable and self.request_done:
             if self._response_held:
                 up.transport.resume_reading()
-            target.release(up, self.down.forwarding.loop.time())
-        elif response.keep_alive and self.request_done and response.length == UNTIL_CLOSE and self._bodyless(response):
-            target.release(up, self.down.forwarding.loop.time())
+            target.release(up, forwarding.loop.time())
         else:
             up.close()
-        keep = self.keep and self.request_done
-        self._end(response.status)
-        self.down.exchange_done(keep=keep)
-
-    def _bodyless(self, response: ResponseHead) -> bool:
-        return self.head.method == "HEAD" or response.status in (204, 304)
+        self._end(answer.response.status)
+        self.down.exchange_done(keep=answer.keep and self.keep and self.request_done)
 
     def hold_response(self) -> None:
         """The client reads slower than the upstream sends."""
@@ -430,7 +388,7 @@ class Exchange:
         if self._tunnel:
             self._end(101)
             self.down.finish()
-        elif self._response is not None:
+        elif self._answer is not None:
             # A truncated answer must not look like a whole one.
             self._failed()
             self._end(502)
@@ -495,7 +453,7 @@ class Exchange:
         """Answer in the sidecar's own name, or break off when an answer has begun."""
         if self.ended:
             return
-        begun = self._response is not None
+        begun = self._answer is not None
         self._drop_upstream()
         self._end(refusal.status)
         if begun:
@@ -521,16 +479,3 @@ class Exchange:
             self._target = None
         if self.series is not None:
             self.series.add(status, self.down.forwarding.loop.time() - self._began)
-
-
-_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
-
-
-def _status_line(head: ResponseHead) -> bytes:
-    key = (head.status, head.reason)
-    line = _STATUS_LINES.get(key)
-    if line is None:
-        line = b"HTTP/1.1 %d %b\r\n" % key
-        if len(_STATUS_LINES) < 256:
-            _STATUS_LINES[key] = line
-    return line

@@ -91,10 +91,13 @@ class WorkloadIdentity:
         if seen != self._seen:
             self._seen = seen
             self._reload()
-        if self._control is not None and self._now() >= self._due:
-            await self._renew()
         if self._control is None:
             return POLL
+        if self._failures or self.contexts is None:
+            # An attempt is overdue; a clock that was set back does not put it off.
+            self._due = min(self._due, self._now() + timedelta(seconds=LAST_RETRY))
+        if self._now() >= self._due:
+            await self._renew()
         return min(POLL, max(0.0, (self._due - self._now()).total_seconds()))
 
     def _look(self) -> object:

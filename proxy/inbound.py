@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from proxy.authorize import Caller
 from proxy.contract.config import Endpoint, Sidecar
-from proxy.counters import Labels
+from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import BadRequest, Denied, Reason, no_endpoint
 from proxy.forward import Exchange, Forwarding
@@ -29,6 +29,8 @@ class Inbound:
         self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
         self._table = table
         self._apps = Endpoints(now)
+        self._app: dict[int, EndpointState] = {}
+        self._series: dict[tuple[int, str], Series] = {}
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> bytes:
@@ -43,9 +45,7 @@ class Inbound:
         if exchange.tried:
             raise no_endpoint("the application does not accept connections")
         head, down = exchange.head, exchange.down
-        exchange.series = self.forwarding.counters.series(
-            Labels("inbound", str(down.port), peer=down.caller.identity)
-        )
+        exchange.series = self._counted(down.port, down.caller.identity)
         if head.method == "CONNECT":
             raise BadRequest("CONNECT is not forwarded", 405)
         if down.port in self._own_ports:
@@ -62,7 +62,18 @@ class Inbound:
         if not verdict.allowed:
             assert verdict.reason is not None
             raise Denied(verdict.reason, verdict.by)
-        return self._apps.get(Endpoint(ip=self._app_address, port=down.port))
+        app = self._app.get(down.port)
+        if app is None:
+            app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=down.port))
+        return app
+
+    def _counted(self, port: int, peer: str) -> Series:
+        series = self._series.get((port, peer))
+        if series is None:
+            series = self.forwarding.counters.series(Labels("inbound", str(port), peer=peer))
+            if len(self._series) < MAX_SERIES:
+                self._series[port, peer] = series
+        return series
 
 
 def client_id(caller: Caller) -> bytes:

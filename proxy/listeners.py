@@ -175,5 +175,3 @@ def bound_socket(address: str, port: int) -> socket.socket:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {address}:{port}: {error.strerror}") from error
     return sock
-
-

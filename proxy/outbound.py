@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.balance import choose
 from proxy.contract.config import Endpoint, Sidecar
-from proxy.counters import Labels
+from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import EndpointState
 from proxy.errors import BadRequest, Reason, Refusal, Unavailable, no_endpoint
 from proxy.forward import Exchange, Forwarding
@@ -28,8 +28,7 @@ RESOLVE_TIMEOUT = 2.0
 MAX_EGRESS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What was decided for one request: the port, the split (if any) and the backend."""
 
     port: PortRoute
@@ -44,6 +43,7 @@ class Outbound:
         self._sidecar = sidecar
         self._table = table
         self._subscription = subscription
+        self._series: dict[tuple[str, str], Series] = {}
         self._egress: dict[tuple[str, int], EndpointState] = {}
         self.forwarding: Forwarding
 
@@ -63,11 +63,12 @@ class Outbound:
             authority = head.authority
             tunnel = exchange.down.connect_authority
             route = table.route(tunnel or authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
-            if type(route) is PortRoute:
+            if isinstance(route, PortRoute):
                 return self._through(exchange, route)
             if isinstance(route, Missing):
                 return self._elsewhere(exchange, route)
-            return self._ask(exchange, route.host)
+            self._ask(exchange, route.host)
+            return None
         if isinstance(chosen, Chosen):
             return self._again(exchange, chosen)
         raise no_endpoint("no other endpoint")
@@ -76,7 +77,8 @@ class Outbound:
         rule: RuleRoute | None = None
         if port.rules:
             head = exchange.head
-            head.policy_path = canonical_path(head.path).path.decode("latin-1")
+            if port.looks_at_path:
+                head.policy_path = canonical_path(head.path).path.decode("latin-1")
             for candidate in port.rules:
                 if candidate.applies(head):
                     rule = candidate
@@ -84,11 +86,19 @@ class Outbound:
         backend = port.own if rule is None else pick_backend(rule)
         exchange.route = Chosen(port, rule, backend)
         forwarding = self.forwarding
-        exchange.series = forwarding.counters.series(Labels("outbound", port.name, backend.name))
+        exchange.series = self._counted(port.name, backend.name)
         endpoint = choose(backend.endpoints, forwarding.loop.time(), random.random)
         if endpoint is None:
             raise no_endpoint(f"{backend.name} has no ready endpoint")
         return endpoint
+
+    def _counted(self, port: str, backend: str) -> Series:
+        series = self._series.get((port, backend))
+        if series is None:
+            series = self.forwarding.counters.series(Labels("outbound", port, backend))
+            if len(self._series) < MAX_SERIES:
+                self._series[port, backend] = series
+        return series
 
     def _again(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
         """Another endpoint of the same backend, else of another backend with a weight."""
@@ -145,7 +155,7 @@ def pick_backend(rule: RuleRoute) -> BackendRoute:
     their share to the others. Raises ``Unavailable``: 503, never the root instead.
     """
     backends = rule.backends
-    index = rule.wheel.pick(lambda i: bool(backends[i].endpoints))
+    index = rule.wheel.pick(rule.ready)
     if index >= 0:
         return backends[index]
     if not backends:
@@ -153,4 +163,3 @@ def pick_backend(rule: RuleRoute) -> BackendRoute:
     if not any(backend.weight for backend in backends):
         raise Unavailable(503, Reason.WEIGHTS_ZERO, f"all weights of TrafficSplit {rule.split} are 0")
     raise no_endpoint(f"no backend of TrafficSplit {rule.split} has a ready endpoint")
-

@@ -183,7 +183,7 @@ class Sidecar:
             forwarding.draining = True
             for connection in list(forwarding.connections):
                 connection.drain()
-        while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):
+        while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_STEP)
 
 
@@ -197,5 +197,3 @@ async def _guarded(coroutine: Coroutine[Any, Any, None]) -> None:
         await coroutine
     except Exception:
         log.exception("a request's task failed")
-
-

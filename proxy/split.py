@@ -9,7 +9,7 @@ algorithm nginx made known). Pure: no clock, no randomness.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterable
 
 # The phase is reached by turning the wheel that many times at most; only the start differs beyond it.
 _MAX_PHASE = 1000
@@ -32,15 +32,16 @@ class Wheel:
         total = sum(weights)
         if seed and total:
             for _ in range(zlib.crc32(seed.encode()) % min(total, _MAX_PHASE)):
-                self.pick(lambda _: True)
+                self.pick(range(len(weights)))
 
-    def pick(self, eligible: Callable[[int], bool]) -> int:
-        """The index of the next backend among those ``eligible`` with a weight, or -1 when there is none."""
+    def pick(self, eligible: Iterable[int]) -> int:
+        """The index of the next backend among the indexes ``eligible``, or -1 when none of them has a weight."""
         credit = self._credit
         best = -1
         total = 0
-        for index, weight in enumerate(self.weights):
-            if weight and eligible(index):
+        for index in eligible:
+            weight = self.weights[index]
+            if weight:
                 credit[index] += weight
                 total += weight
                 if best < 0 or credit[index] > credit[best]:

@@ -17,8 +17,8 @@ from proxy.authorize import Authorizer
 from proxy.contract.config import Cluster, Config, Endpoint, Port, Rule
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import ConfigRejected
-from proxy.matching import Matcher, any_accepts, canonical_host, compile_match
 from proxy.http1.head import RequestHead, split_authority
+from proxy.matching import Matcher, any_accepts, canonical_host, compile_match
 from proxy.split import Wheel
 
 # Authorities as clients write them, remembered with their route; more and the memory starts anew.
@@ -42,6 +42,8 @@ class RuleRoute:
     matchers: tuple[Matcher, ...] | None
     backends: tuple[BackendRoute, ...]
     wheel: Wheel
+    ready: tuple[int, ...]
+    """Indexes of the backends that have a weight and an endpoint: those that take turns."""
 
     def applies(self, head: RequestHead) -> bool:
         """Whether the split speaks of this request."""
@@ -55,11 +57,8 @@ class PortRoute:
     name: str
     rules: tuple[RuleRoute, ...]
     own: BackendRoute
-
-    @property
-    def looks_at_path(self) -> bool:
-        """Whether a rule has a path condition."""
-        return any(m.looks_at_path for rule in self.rules for m in rule.matchers or ())
+    looks_at_path: bool
+    """Whether a rule has a path condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +120,7 @@ class Table:
             for host, answer in config.hosts.items()
             for number, cluster in answer.pod.items()
         }
-        self._by_address = {
-            service.cluster_ip: name for name, service in config.services.items() if service.cluster_ip
-        }
+        self._by_address = {service.cluster_ip: name for name, service in config.services.items() if service.cluster_ip}
         self._by_authority: dict[tuple[bytes, int], PortRoute] = {}
 
     def _states(self, cluster: Cluster) -> tuple[EndpointState, ...]:
@@ -136,19 +133,26 @@ class Table:
         return BackendRoute(name=name, weight=weight, endpoints=endpoints)
 
     def _port(self, name: str, port: Port, wheels: Wheels) -> PortRoute:
-        rules = tuple(
-            RuleRoute(
-                split=rule.split,
-                matchers=None if rule.matches is None else tuple(compile_match(match) for match in rule.matches),
-                backends=tuple(self._backend(b.service, b.cluster, b.weight) for b in rule.backends),
-                wheel=wheels.get(name, rule),
-            )
-            for rule in port.rules
+        rules = tuple(self._rule(rule, wheels.get(name, rule)) for rule in port.rules)
+        return PortRoute(
+            name=name,
+            rules=rules,
+            own=self._backend(name.rpartition(":")[0], port.cluster),
+            looks_at_path=any(m.looks_at_path for rule in rules for m in rule.matchers or ()),
         )
-        return PortRoute(name=name, rules=rules, own=self._backend(name.rpartition(":")[0], port.cluster))
+
+    def _rule(self, rule: Rule, wheel: Wheel) -> RuleRoute:
+        backends = tuple(self._backend(b.service, b.cluster, b.weight) for b in rule.backends)
+        return RuleRoute(
+            split=rule.split,
+            matchers=None if rule.matches is None else tuple(compile_match(match) for match in rule.matches),
+            backends=backends,
+            wheel=wheel,
+            ready=tuple(i for i, backend in enumerate(backends) if backend.weight and backend.endpoints),
+        )
 
     def _pod(self, host: str, number: int, cluster: str) -> PortRoute:
-        return PortRoute(name=f"{host}:{number}", rules=(), own=self._backend(host, cluster))
+        return PortRoute(name=f"{host}:{number}", rules=(), own=self._backend(host, cluster), looks_at_path=False)
 
     def route(self, authority: bytes, default_port: int, namespace: str, cluster_domain: str) -> Route:
         """Where ``host[:port]`` leads for a pod in ``namespace``."""

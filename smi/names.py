@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from smi.errors import BadName
+from smi.problems import one_line
 
 MAX_LABEL = 63
 """Length of a DNS label (RFC 1123 §2.1, RFC 1035 §2.3.4)."""
@@ -96,9 +97,7 @@ def parse_service_reference(text: str, namespace: str, cluster_domain: str) -> S
 
 def shown(value: object, limit: int = 60) -> str:
     """``value`` as it may stand in a message: in backticks, on one line, at most ``limit`` characters."""
-    text = value if isinstance(value, str) else repr(value)
-    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return f"`{text[: limit - 1]}…`" if len(text) > limit else f"`{text}`"
+    return f"`{one_line(value if isinstance(value, str) else repr(value), limit)}`"
 
 
 def _labels(text: str) -> list[str]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 Step = str | int
 """One step into a document: a key or an index."""
 
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+MAX_KEY = 300
+"""Characters of a key in a path: more than Kubernetes allows one to have (253, `/`, 63 less one)."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -47,12 +50,18 @@ class Origin:
         return candidates[0], self.line
 
 
+def one_line(text: str, limit: int) -> str:
+    """``text`` as it may stand in a message: printable, at most ``limit`` characters."""
+    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return f"{text[: limit - 1]}…" if len(text) > limit else text
+
+
 def field_path(steps: Sequence[Step]) -> str:
-    """``("spec", "backends", 1, "weight")`` as ``spec.backends[1].weight``; odd keys stand in brackets."""
+    """``("spec", "backends", 1, "weight")`` as ``spec.backends[1].weight``; odd keys stand in brackets, on one line."""
     text = ""
     for step in steps:
         if isinstance(step, str) and _PLAIN_KEY.fullmatch(step):
             text += f".{step}" if text else step
         else:
-            text += f"[{step}]"
+            text += f"[{one_line(str(step), MAX_KEY)}]"
     return text

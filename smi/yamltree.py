@@ -31,6 +31,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _resolve: Callable[..., object] = yaml.resolver.Resolver().resolve
 _TAG = "tag:yaml.org,2002:"
 _OCTAL = re.compile(r"[-+]?0[0-7]+")
+_NO_COLON = "could not find expected ':'"
 _NULL, _MERGE = f"{_TAG}null", f"{_TAG}merge"
 _KNOWN_TAGS = frozenset({"!", *(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))})
 _TRUE = frozenset({"yes", "true", "on"})
@@ -93,7 +94,7 @@ def read_tree(text: str) -> Tree:
     except _Refused as refused:
         composer.flaws.append(refused.flaw)
     except yaml.MarkedYAMLError as error:
-        composer.flaws.append(_syntax_flaw(error))
+        composer.flaws.append(_syntax_flaw(error, text))
     except yaml.reader.ReaderError as error:
         before = text.encode(errors="replace")[: error.position]
         composer.flaws.append(Flaw(line=before.count(b"\n") + 1, field="yaml", message=error.reason))
@@ -103,12 +104,19 @@ def read_tree(text: str) -> Tree:
     return Tree(documents=tuple(composer.documents), flaws=tuple(composer.flaws))
 
 
-def _syntax_flaw(error: yaml.MarkedYAMLError) -> Flaw:
+def _syntax_flaw(error: yaml.MarkedYAMLError, text: str) -> Flaw:
+    """Where the parser gave up; or where it began, when it only gave up at the end or after a line without colon."""
     mark = error.problem_mark or error.context_mark
+    if mark and error.context_mark and (_ends_before(text, mark.line) or error.problem == _NO_COLON):
+        mark = error.context_mark
     message = error.problem or "cannot be read"
     if error.context:
         message = f"{message} ({error.context})"
     return Flaw(line=mark.line + 1 if mark else 1, field="yaml", message=message)
+
+
+def _ends_before(text: str, line: int) -> bool:
+    return text.count("\n") + (not text.endswith("\n")) <= line
 
 
 class _Refused(Exception):

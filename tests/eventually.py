@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - it polls, nothing is cancelled
     """Returns when ``condition()`` is true; after ``timeout`` seconds fails with its name."""
     deadline = asyncio.get_running_loop().time() + timeout
     while not condition():

@@ -108,7 +108,17 @@ def _extensions(leaf: Leaf) -> list[tuple[x509.ExtensionType, bool]]:
 
 
 def _usage(allowed: tuple[str, ...]) -> x509.KeyUsage:
-    bits = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
+    bits = [
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    ]
     assert set(allowed) <= set(bits)
     return x509.KeyUsage(**{bit: bit in allowed for bit in bits})
 

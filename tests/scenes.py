@@ -112,7 +112,7 @@ def _target(name: str) -> st.SearchStrategy[TrafficTarget]:
         destination=_often((15, _subject), (1, st.none())),
         sources=_often((6, st.tuples(_subject, _subject)), (3, st.tuples(_subject)), (1, st.just(()))),
         rules=_rules,
-        port=st.sampled_from((None, None, None, None, *CONTAINER_PORTS)),
+        port=st.sampled_from((None, None, *CONTAINER_PORTS)),
     )
 
 
@@ -127,7 +127,12 @@ _bindings = [
                 (),
                 ("spiffe://cluster.local/ns/one/sa/a",),
                 ("cluster.local/ns/two/sa/a", "cluster.local/ns/one/sa/a.b"),
-                ("other.example/ns/one/sa/a", "spiffe://cluster.local/ns/one/sa/a/b", "spiffe://cluster.local/sa/a"),
+                (
+                    "other.example/ns/one/sa/a",
+                    "spiffe://cluster.local/ns/one/sa/a/b",
+                    "spiffe://cluster.local/sa/a",
+                    "cluster.local/ns/one/sa/A_",
+                ),
             )
         ),
         service_account=st.sampled_from(("", *ACCOUNTS)),
@@ -154,7 +159,7 @@ _services = [
 _backend = st.builds(
     SplitBackend,
     service=st.sampled_from(("web", "v1", "v2", "v1", "v2", "v1", "gone", "v1.one.svc.cluster.local", "v2.two")),
-    weight=st.sampled_from((Fraction(9, 10), Fraction(1, 10), Fraction(50), Fraction(1, 3), Fraction(0))),
+    weight=st.sampled_from((Fraction(9, 10), Fraction(1, 10), Fraction(50), Fraction(3, 4), Fraction(0))),
 )
 _reference = st.builds(
     RouteRef,

@@ -2,5 +2,5 @@
 
 Belongs here: the world, the compiler, pushing, identities, local mode, the `smi` command.
 Does not belong: the request path (``proxy``), SMI decoding (``smi``).
-Next: ``translator.world`` is what the compiler sees, ``translator.compiler`` the way from there to one sidecar's config.
+Next: ``translator.world`` is what the compiler sees, ``translator.compiler`` the way to one sidecar's config.
 """

@@ -18,9 +18,10 @@ from pathlib import Path
 from ssl import SSLContext
 
 from aiohttp import web
-from smi.sources.directory import DirectorySource, Snapshot
 
 from smi.problems import Problem
+from smi.sources.directory import DirectorySource
+from smi.sources.snapshot import Snapshot
 from smi.workloads import Pod
 from translator import api, problems
 from translator.compiler import compile_sidecar

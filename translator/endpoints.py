@@ -37,12 +37,13 @@ def target_port(pod: Pod, port: ServicePort) -> int | None:
 
 def service_cluster(world: World, service: Service, port: ServicePort) -> Cluster:
     """The ready pods behind one port of a Service."""
-    endpoints = []
+    endpoints: dict[tuple[str, int], Endpoint] = {}
     for pod in world.pods_of(service):
         number = target_port(pod, port)
         if pod.ready and pod.ip and number is not None:
-            endpoints.append(_endpoint(world, pod, number))
-    return Cluster(endpoints=tuple(endpoints))
+            # One address is one endpoint, also while a source still lists the pod that had it before.
+            endpoints.setdefault((pod.ip, number), _endpoint(world, pod, number))
+    return Cluster(endpoints=tuple(endpoints.values()))
 
 
 def pod_cluster(world: World, pod: Pod, port: int) -> Cluster:

@@ -49,16 +49,20 @@ def answer(world: World, caller: Pod, host: str) -> Host:
     labels = host.split(".")
     if len(labels) == 1:
         labels.append(caller.meta.namespace)
-    service = world.objects.services.get(f"{labels[1]}/{labels[0]}") if len(labels) == 2 else None  # noqa: PLR2004
-    if service is not None and is_callable(service):
-        return Host(service=service.meta.key)
     match labels:
+        case [name, namespace] if _has_service(world, f"{namespace}/{name}"):
+            return Host(service=f"{namespace}/{name}")
         case [pod, governing]:
             return _pod_of_service(world, caller.meta.namespace, governing, pod)
         case [pod, governing, namespace]:
             return _pod_of_service(world, namespace, governing, pod)
         case _:
             return Host()
+
+
+def _has_service(world: World, key: str) -> bool:
+    service = world.objects.services.get(key)
+    return service is not None and is_callable(service)
 
 
 def _pod_of_service(world: World, namespace: str, name: str, pod_name: str) -> Host:

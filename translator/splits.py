@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import gcd, lcm
 
+from proxy.contract.check import MAX_WEIGHT
 from proxy.contract.config import Backend, HttpMatch, Port, Rule
 from proxy.contract.config import Service as ServiceConfig
 from smi.split import TrafficSplit
@@ -17,7 +18,7 @@ from translator.endpoints import find_port, is_headless, target_port, tcp_ports
 from translator.findings import Finding, Reason
 from translator.names import cluster_key, service_key
 from translator.routes import split_matches
-from translator.world import World
+from translator.world import World, own_address
 
 _PROTOCOLS = frozenset({"http", "http2", "h2c", "https", "grpc", "ws", "wss", "tcp", "tls"})
 
@@ -38,8 +39,7 @@ def service_config(world: World, service: Service) -> tuple[ServiceConfig, list[
         ports[port.port] = Port(cluster=cluster, rules=tuple(rules), protocol=_protocol(port))
     if is_headless(service):
         _add_target_ports(world, service, ports)
-    address = "" if is_headless(service) else service.cluster_ip
-    return ServiceConfig(ports=ports, cluster_ip=address), findings
+    return ServiceConfig(ports=ports, cluster_ip=own_address(service)), findings
 
 
 def effective_splits(world: World, service: Service) -> tuple[tuple[TrafficSplit, ...], list[Finding]]:
@@ -88,11 +88,18 @@ def split_findings(world: World, split: TrafficSplit) -> list[Finding]:
 
 
 def normalized(weights: list[Fraction]) -> list[int]:
-    """Whole numbers in the same ratio without a common divisor; zeros stay zeros."""
+    """Whole numbers in the same ratio without a common divisor; zeros stay zeros.
+
+    Only where one would exceed what the contract takes are they rounded, to at least 1.
+    """
     scale = lcm(*(weight.denominator for weight in weights))
     whole = [int(weight * scale) for weight in weights]
     divisor = gcd(*whole) or 1
-    return [weight // divisor for weight in whole]
+    coprime = [weight // divisor for weight in whole]
+    largest = max(coprime, default=0)
+    if largest <= MAX_WEIGHT:
+        return coprime
+    return normalized([Fraction(max(1, weight * MAX_WEIGHT // largest) if weight else 0) for weight in coprime])
 
 
 def _leaves(world: World, split: TrafficSplit) -> tuple[list[tuple[Service, Fraction]], list[Finding]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from proxy.contract.config import Source, spiffe_id
 from smi.access import IdentityBinding, Subject, TrafficTarget
+from smi.errors import BadName
+from smi.names import check_name
 from smi.workloads import Pod
 from translator.findings import Finding, Reason
 from translator.names import pod_dns_name
@@ -145,8 +147,14 @@ def _parts(text: str) -> tuple[str, str]:
 
 
 def _account(path: str, namespace: str) -> str:
+    """The ServiceAccount of ``namespace`` that the path of a SPIFFE ID names, empty if none can be."""
     name = path.removeprefix(f"ns/{namespace}/sa/")
-    return "" if name == path or "/" in name else name
+    if name == path:
+        return ""
+    try:
+        return check_name(name)
+    except BadName:
+        return ""
 
 
 def _unresolved(target: TrafficTarget, field: str, subject: Subject) -> Finding:

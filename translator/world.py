@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
@@ -128,6 +129,14 @@ def carries(pod: Pod, labels: Mapping[str, str]) -> bool:
     return bool(labels) and all(own.get(name) == value for name, value in labels.items())
 
 
+def own_address(service: Service) -> str:
+    """The cluster IP of a Service, empty where it has none (or one that no address can be)."""
+    try:
+        return str(ip_address(service.cluster_ip))
+    except ValueError:
+        return ""
+
+
 def _tables(objects: Iterable[Named]) -> Objects:
     everything = tuple(objects)
 
@@ -161,7 +170,7 @@ def _index(objects: Objects, pods: tuple[Pod, ...], settings: Settings) -> Index
         pods_by_label=_grouped(
             ((pod.meta.namespace, name, value), pod) for pod in ordered_pods for name, value in pod.meta.labels.items()
         ),
-        services_by_ip={service.cluster_ip: service for service in services if service.cluster_ip not in ("", "None")},
+        services_by_ip={address: service for service in services if (address := own_address(service))},
         services_by_label=_grouped(
             ((service.meta.namespace, *min(service.selector.items())), service)
             for service in services

@@ -115,7 +115,9 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     http: tuple[HttpMatch, ...] | None = None
 
 
-class Inbound(Struct, frozen=True, kw_only=True, omit_defaults=True):
+# Written out in full: msgspec leaves out a default only where it is the very same object, which a text from elsewhere
+# may or may not be, and configs are told apart by a digest of what is written.
+class Inbound(Struct, frozen=True, kw_only=True):
     """Who may call this pod. As soon as ``named`` is true only ``grants`` count.
 
     ``unmeshed``: callers in the clear are let in whatever the grants say.

@@ -15,7 +15,9 @@ from proxy.http1.head import CHUNKED, UNTIL_CLOSE, trailer_lines
 MAX_CHUNK_LINE = 4096
 # Bytes of all trailers together.
 MAX_TRAILERS = 16 * 1024
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[^\x00-\x08\x0a-\x1f\x7f]*)?)")
+_CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[^\x00-\x08\x0a-\x1f\x7f]*)?"
+)
 
 
 class Body:

@@ -88,7 +88,8 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None:
             self.endpoint.forget(self)
             return False
-        return self.exchange.response_ended()
+        self.exchange.response_ended()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of ``asyncio.Protocol``."""
@@ -151,7 +152,7 @@ async def open_connection(
         raise connect_failure(f"{endpoint.name}: no connection in time") from None
     except PeerRejected as error:
         raise connect_failure(f"{endpoint.name}: {error}") from error
-    except (OSError, asyncio.IncompleteReadError) as error:
+    except OSError as error:
         raise connect_failure(f"{endpoint.name}: {error.strerror or type(error).__name__}") from error
 
 
@@ -182,7 +183,7 @@ async def _secure(
             lambda: ClientConnection(loop, endpoint),
             sock=sock,
             ssl=contexts.client,
-            server_hostname="",
+            server_hostname=endpoint.endpoint.ip,
             ssl_incoming_bio_size=INCOMING_BIO_SIZE,
             ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
         )

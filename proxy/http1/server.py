@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.authorize import NOBODY, Caller
-from proxy.deadlines import NEVER, Deadlines
+from proxy.deadlines import NEVER
 from proxy.errors import BadRequest, Reason, Refusal
 from proxy.forward import Exchange
 from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
@@ -54,7 +54,9 @@ class ServerConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, forwarding: Forwarding, *, caller: Caller = NOBODY, port: int = 0, trusted: bool = False) -> None:
+    def __init__(
+        self, forwarding: Forwarding, *, caller: Caller = NOBODY, port: int = 0, trusted: bool = False
+    ) -> None:
         self.forwarding = forwarding
         self.caller = caller
         self.port = port
@@ -297,4 +299,3 @@ def refusal_response(refusal: Refusal, *, head_only: bool, keep: bool) -> bytes:
             b"" if head_only else body,
         )
     )
-

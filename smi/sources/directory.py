@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 from watchfiles.main import FileChange
 
 from smi.decode import Problem, decode_text
@@ -119,7 +119,8 @@ class DirectorySource:
                     yield snapshot
                 if await asyncio.to_thread(self._identities) != watched:
                     return
-                await following
+                if any(change is Change.deleted and path in watched for change, path in await following):
+                    return  # what comes in its place may have the same inode, and is not watched
                 following = asyncio.ensure_future(anext(batches))
         finally:
             following.cancel()

@@ -7,12 +7,12 @@ dropped, unless they look like a known one misspelled: then they are reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, ClassVar, NoReturn
 
-import re2  # type: ignore[import-untyped]
+import re2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -73,7 +73,7 @@ class Wire(BaseModel):
         for key in [key for key in given if key not in fields]:
             misspelled = None
             if (cls.spelling or incomplete) and key not in cls.also_known:
-                misspelled = _misspelled(key, [*fields, *cls.also_known], always=incomplete and cls.spelling)
+                misspelled = _misspelled(key, fields, sorted(cls.also_known), always=incomplete and cls.spelling)
             if misspelled is None:
                 del given[key]
             else:
@@ -81,12 +81,12 @@ class Wire(BaseModel):
         return given
 
 
-def _misspelled(key: str, known: list[str], always: bool) -> Misspelled | None:
-    spelled = {name.lower(): name for name in known}
+def _misspelled(key: str, fields: Iterable[str], also_known: list[str], always: bool) -> Misspelled | None:
+    spelled = {name.lower(): name for name in [*fields, *also_known]}
     near = get_close_matches(key.lower(), spelled, n=1, cutoff=NEAR)
     if near:
         return Misspelled(f"unknown field, did you mean `{spelled[near[0]]}`?")
-    return Misspelled(f"unknown field; known here: {', '.join(known)}") if always else None
+    return Misspelled(f"unknown field; known here: {', '.join(fields)}") if always else None
 
 
 def text(check: Callable[[str], str]) -> object:

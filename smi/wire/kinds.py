@@ -78,7 +78,7 @@ def model_of(api_version: str, kind: str) -> type[Convertible] | tuple[str, str]
     group, _, version = api_version.rpartition("/")
     if kind in SMI_KINDS:
         return _smi_model(group, version, kind)
-    if group in (SPLIT, ACCESS, SPECS):
+    if group in (SPLIT, ACCESS, SPECS) and kind.removesuffix("List") not in SMI_KINDS:
         near = get_close_matches(kind, SMI_KINDS, n=1, cutoff=_NEAR)
         return ("kind", f"{shown(kind)} is not known, did you mean `{near[0]}`?") if near else None
     return OTHER_KINDS.get((api_version, kind))

@@ -113,7 +113,7 @@ def test_bad_frames_are_nacked_and_the_good_config_stays(authority: Authority, t
 
                 assert applied.configs == [GOOD]
                 assert subscription.current == GOOD
-                assert lastgood.load(tmp_path) == GOOD
+                await eventually(lambda: lastgood.load(tmp_path) == GOOD)
                 assert len(controller.hellos) == 1, "the stream survived all of it"
 
                 applied.objection = None
@@ -129,12 +129,14 @@ def test_bad_frames_are_nacked_and_the_good_config_stays(authority: Authority, t
 def test_a_text_frame_is_refused(authority: Authority) -> None:
     async def main() -> None:
         controller, applied = ScriptedController(), Applied()
-        async with listening(authority, controller.handle) as port:
-            async with subscribed(sidecar(port), contexts(authority, "web-0"), applied, GOOD):
-                await eventually(lambda: controller.hellos)
-                await controller.sockets[-1].send_str("{}")
-                answer = await asyncio.wait_for(controller.answers.get(), 5)
-                assert answer == Nack(reason="text frame", current=7)
+        async with (
+            listening(authority, controller.handle) as port,
+            subscribed(sidecar(port), contexts(authority, "web-0"), applied, GOOD),
+        ):
+            await eventually(lambda: controller.hellos)
+            await controller.sockets[-1].send_str("{}")
+            answer = await asyncio.wait_for(controller.answers.get(), 5)
+            assert answer == Nack(reason="text frame", current=7)
 
     asyncio.run(main())
 
@@ -144,9 +146,11 @@ def test_hello_says_what_is_in_force_and_what_was_asked(authority: Authority) ->
 
     async def main() -> None:
         controller = ScriptedController()
-        async with listening(authority, controller.handle) as port:
-            async with subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), initial):
-                await eventually(lambda: controller.hellos)
+        async with (
+            listening(authority, controller.handle) as port,
+            subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), initial),
+        ):
+            await eventually(lambda: controller.hellos)
         (hello,) = controller.hellos
         assert (hello.version, hello.digest, hello.hosts) == (41, digest(initial), ("api.shop",))
 
@@ -156,18 +160,20 @@ def test_hello_says_what_is_in_force_and_what_was_asked(authority: Authority) ->
 def test_a_name_is_asked_once_for_all_who_wait(authority: Authority) -> None:
     async def main() -> None:
         controller = ScriptedController()
-        async with listening(authority, controller.handle) as port:
-            async with subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), GOOD) as subscription:
-                await eventually(lambda: controller.hellos)
-                names = ("web.shop", "web.shop", "api.shop")
-                waiting = asyncio.gather(*(subscription.resolve(name, 5) for name in names))
-                await eventually(lambda: controller.asks)
-                assert [ask.hosts for ask in controller.asks] == [("web.shop", "api.shop")]
-                hosts: dict[str, Host | None] = {"web.shop": Host(service="shop/web"), "api.shop": Host()}
-                assert await controller.says(encode(Push(version=8, base=7, hosts=hosts))) == Ack(version=8)
-                assert await waiting == [Host(service="shop/web"), Host(service="shop/web"), Host()]
-                assert await subscription.resolve("web.shop", 0) == Host(service="shop/web"), "no second question"
-                assert len(controller.asks) == 1
+        async with (
+            listening(authority, controller.handle) as port,
+            subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), GOOD) as subscription,
+        ):
+            await eventually(lambda: controller.hellos)
+            names = ("web.shop", "web.shop", "api.shop")
+            waiting = asyncio.gather(*(subscription.resolve(name, 5) for name in names))
+            await eventually(lambda: controller.asks)
+            assert [ask.hosts for ask in controller.asks] == [("web.shop", "api.shop")]
+            hosts: dict[str, Host | None] = {"web.shop": Host(service="shop/web"), "api.shop": Host()}
+            assert await controller.says(encode(Push(version=8, base=7, hosts=hosts))) == Ack(version=8)
+            assert await waiting == [Host(service="shop/web"), Host(service="shop/web"), Host()]
+            assert await subscription.resolve("web.shop", 0) == Host(service="shop/web"), "no second question"
+            assert len(controller.asks) == 1
 
     asyncio.run(main())
 
@@ -175,19 +181,21 @@ def test_a_name_is_asked_once_for_all_who_wait(authority: Authority) -> None:
 def test_an_unanswered_name_is_a_503_and_stays_asked(authority: Authority) -> None:
     async def main() -> None:
         controller = ScriptedController()
-        async with listening(authority, controller.handle) as port:
-            async with subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), GOOD) as subscription:
-                await eventually(lambda: controller.hellos)
-                patient = asyncio.create_task(subscription.resolve("api.shop", 5))
-                await eventually(lambda: controller.asks)
-                with pytest.raises(Unavailable) as caught:
-                    await subscription.resolve("api.shop", 0.01)
-                assert caught.value.status == 503
-                await controller.sockets[-1].close()
-                await eventually(lambda: len(controller.hellos) == 2)
-                assert controller.hellos[1].hosts == ("api.shop",), "a new stream begins with the open question"
-                await controller.says(encode(Push(version=8, base=7, hosts={"api.shop": Host()})))
-                assert await patient == Host(), "who waited longer gets the answer"
+        async with (
+            listening(authority, controller.handle) as port,
+            subscribed(sidecar(port), contexts(authority, "web-0"), Applied(), GOOD) as subscription,
+        ):
+            await eventually(lambda: controller.hellos)
+            patient = asyncio.create_task(subscription.resolve("api.shop", 5))
+            await eventually(lambda: controller.asks)
+            with pytest.raises(Unavailable) as caught:
+                await subscription.resolve("api.shop", 0.01)
+            assert caught.value.status == 503
+            await controller.sockets[-1].close()
+            await eventually(lambda: len(controller.hellos) == 2)
+            assert controller.hellos[1].hosts == ("api.shop",), "a new stream begins with the open question"
+            await controller.says(encode(Push(version=8, base=7, hosts={"api.shop": Host()})))
+            assert await patient == Host(), "who waited longer gets the answer"
 
     asyncio.run(main())
 
@@ -216,16 +224,18 @@ def test_whoever_is_not_the_controller_hears_nothing(authority: Authority) -> No
 
 def test_the_stream_comes_back_after_the_controller_died(authority: Authority) -> None:
     async def main() -> None:
-        first, second, applied = ScriptedController(), ScriptedController(), Applied()
+        first, applied = ScriptedController(), Applied()
         own = contexts(authority, "web-0")
-        async with listening(authority, first.handle) as port:
-            async with subscribed(sidecar(port), own, applied) as subscription:
-                await eventually(lambda: first.hellos)
-                await first.says(whole(GOOD))
-                transport = first.sockets[-1]._req.transport  # type: ignore[union-attr]
-                transport.abort()
-                await eventually(lambda: len(first.hellos) == 2)
-                assert first.hellos[1].version == 7
+        async with (
+            listening(authority, first.handle) as port,
+            subscribed(sidecar(port), own, applied),
+        ):
+            await eventually(lambda: first.hellos)
+            await first.says(whole(GOOD))
+            transport = first.sockets[-1]._req.transport  # type: ignore[union-attr]
+            transport.abort()
+            await eventually(lambda: len(first.hellos) == 2)
+            assert first.hellos[1].version == 7
 
     asyncio.run(main())
 

@@ -94,9 +94,10 @@ def test_aliases_and_merges() -> None:
     ("text", "flaw"),
     [
         ("a: 1\nb: c: d\n", (2, "yaml", "mapping values are not allowed in this context")),
-        ("a: 1\n\tb: 2\n", (2, "yaml", "found character that cannot start any token")),
-        ("a: 1\nb: [1, 2\n", (3, "yaml", "did not find expected ',' or ']'")),
-        ("a: 1\nb: 'x\n", (3, "yaml", "found unexpected end of stream")),
+        ("a:\n\tb: 2\n", (2, "yaml", "found character that cannot start any token")),
+        ("a: 1\nb: [1, 2\n", (2, "yaml", "did not find expected ',' or ']'")),
+        ("a: 1\nb: 'x\n", (2, "yaml", "found unexpected end of stream")),
+        ("a: 1\nspe\nc: 2\n", (2, "yaml", "could not find expected ':'")),
         ("a: 1\nb: \x00\n", (2, "yaml", "control characters are not allowed")),
         ("a: 1\nb: '\ud800'\n", (2, "yaml", "a lone surrogate is not text")),
         ("a: 1\nb: {c: 1,\n c: 2}\n", (3, "b.c", "stands twice, first on line 2")),

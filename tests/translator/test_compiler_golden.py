@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from smi.decode import decode_text
 
 from proxy.contract.config import Config
+from smi.decode import Decoded, decode_text
 from smi.meta import Meta
 from smi.workloads import Pod
 from translator.compiler import Compiled, compile_sidecar
@@ -44,7 +44,7 @@ def pod_of(number: int, text: dict[str, Any]) -> Pod:
 def compile_case(path: Path) -> tuple[Compiled, World]:
     header, _, manifests = path.read_text().partition("---\n")
     case = yaml.safe_load(header)
-    decoded = decode_text(manifests, str(path))
+    decoded = decode_text(manifests, path.name) if manifests else Decoded()
     assert decoded.problems == ()
     pods = [pod_of(number, text) for number, text in enumerate(case["pods"])]
     world = World.of(decoded.objects, pods, Settings(**case.get("settings", {})))

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.authorize import NOBODY, Authorizer, Caller
+from proxy.contract.check import contradictions
 from proxy.contract.config import spiffe_id
 from smi.workloads import Pod
 from translator.compiler import compile_sidecar
@@ -50,7 +51,9 @@ def caller_of(pod: Pod) -> Caller:
 def test_a_sidecar_lets_in_exactly_what_the_targets_say(scene: oracle.Scene, requests: list[oracle.Request]) -> None:
     world = World.of(scene.objects, scene.pods, Settings(default_policy=scene.default_policy))
     for destination in scene.pods:
-        inbound = compile_sidecar(world, destination, frozenset()).config.inbound
+        config = compile_sidecar(world, destination, frozenset()).config
+        assert contradictions(config) == ()
+        inbound = config.inbound
         authorizer = Authorizer(inbound, oracle.spiffe(scene, destination))
         for caller in (None, *scene.pods):
             who = NOBODY if caller is None else caller_of(caller)

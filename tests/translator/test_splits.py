@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.contract.check import MAX_WEIGHT
 from translator.splits import normalized
 
 weights = st.lists(st.fractions(min_value=0, max_value=1000, max_denominator=1000), max_size=6)
@@ -37,3 +38,8 @@ def test_the_ratio_is_exactly_kept(given_weights: list[Fraction]) -> None:
     for a, x in zip(given_weights, whole, strict=True):
         for b, y in zip(given_weights, whole, strict=True):
             assert a * y == b * x
+
+
+def test_weights_beyond_what_the_contract_takes_are_rounded() -> None:
+    tiny, huge = normalized([Fraction(1, 10**9), Fraction(10**15)])
+    assert (tiny, huge) == (1, MAX_WEIGHT)

@@ -11,7 +11,9 @@ import scenes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.contract.config import Config, Port
+from proxy.contract.check import contradictions
+from proxy.contract.config import Config, HttpMatch, Port
+from smi.specs import HTTPMatch
 from smi.workloads import Service
 from translator.compiler import compile_sidecar
 from translator.world import World
@@ -42,9 +44,7 @@ def compiled_route(config: Config, port: Port, request: oracle.Request) -> oracl
     return oracle.Route(shares={port.cluster.rpartition(":")[0]: Fraction(1)})
 
 
-def meets(match: object, request: oracle.Request) -> bool:
-    from smi.specs import HTTPMatch
-
+def meets(match: HttpMatch, request: oracle.Request) -> bool:
     return oracle.meets(
         HTTPMatch(name="", methods=match.methods, path_regex=match.path, headers=match.headers), request
     )
@@ -77,6 +77,7 @@ def test_a_request_goes_where_the_splits_say(scene: oracle.Scene, requests: list
     services = [thing for thing in scene.objects if isinstance(thing, Service)]
     hosts = {f"{service.meta.name}.{service.meta.namespace}": service for service in services}
     config = compile_sidecar(world, scene.pods[0], frozenset(hosts)).config
+    assert contradictions(config) == ()
     check_clusters(scene, config)
     for host, service in hosts.items():
         if service.type == "ExternalName":

@@ -22,6 +22,7 @@ class LiveTable:
     def __init__(self, console: Console, scenario: Scenario) -> None:
         self._scenario = scenario
         self._tallies: dict[int, Tally] = {}
+        self._console = console
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -32,33 +33,41 @@ class LiveTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.print()  # rich ends a live display with a line break on terminals alone
 
     def watch(self, index: int, tally: Tally) -> None:
         """Shows ``tally`` as the numbers of step ``index``, below those before it."""
         self._tallies[index] = tally
-        steps = [(self._scenario.steps[i], self._tallies[i]) for i in sorted(self._tallies)]
-        self._live.update(Group(*(step_table(step, tally) for step, tally in steps)), refresh=True)
+        self._live.update(self._table(), refresh=True)
+
+    def _table(self) -> Table:
+        table = Table(title=self._scenario.url, title_justify="left")
+        for column in ("step", "answer"):
+            table.add_column(column)
+        for column in ("due", "measured", "requests", "p50 ms", "p99 ms"):
+            table.add_column(column, justify="right")
+        for index, tally in sorted(self._tallies.items()):
+            add_step(table, self._scenario.steps[index], tally)
+        return table
 
 
-def step_table(step: Step, tally: Tally) -> Table:
-    """One row for each kind of answer: its due and measured share, count and latency."""
+def add_step(table: Table, step: Step, tally: Tally) -> None:
+    """One row for each kind of answer: its due and measured share, how many there were, and their latency."""
     total = tally.answers.total()
-    table = Table(title=f"{step.name}: {total} of {step.requests} requests", title_justify="left", min_width=72)
-    table.add_column("answer")
-    for column in ("due", "measured", "requests", "p50 ms", "p99 ms"):
-        table.add_column(column, justify="right")
-    for kind in {**step.due, **tally.answers}:
+    kinds = list({**step.due, **tally.answers})
+    for row, kind in enumerate(kinds):
         count, seconds = tally.answers[kind], sorted(tally.seconds.get(kind, ()))
-        due = step.due.get(kind, 0)
         table.add_row(
+            step.name if row == 0 else "",
             Text(kind, style="" if kind in step.due else "bold red"),
-            f"{due / step.requests:.1%}",
+            f"{step.due.get(kind, 0) / step.requests:.1%}",
             f"{count / total:.1%}" if total else "–",
             str(count),
             _milliseconds(seconds, 0.50),
             _milliseconds(seconds, 0.99),
+            end_section=row == len(kinds) - 1,
         )
-    return table
 
 
 def summary(report: Report) -> RenderableType:

@@ -7,7 +7,9 @@ the *tally* it was last told; ``translator.demo.play`` swaps that.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 import time
 from collections import Counter
@@ -57,6 +59,7 @@ class Traffic:
         self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
         self._url = url
         self._tally = Tally()
+        self._tally.full.set()  # nothing to ask yet
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-traffic", daemon=True)
 
@@ -72,6 +75,10 @@ class Traffic:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.set()
+        socket_in_use: socket.socket | None = self._connection.sock
+        if socket_in_use is not None:
+            with contextlib.suppress(OSError):
+                socket_in_use.shutdown(socket.SHUT_RDWR)  # an answer that is still waited for is not wanted any more
         self._thread.join(TIMEOUT)
         self._connection.close()
 

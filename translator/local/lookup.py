@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from translator.local.errors import NoSuchPod
-from translator.local.state import MeshState
+from translator.local.state import MeshState, read_state
 
 WORKLOADS = {
     "deploy": "Deployment",
@@ -60,7 +60,7 @@ def _missing(namespace: str, asked: str, pods: list[Found], suited: list[Found])
 def read_pods(state: MeshState) -> list[Found]:
     """All pods."""
     found = []
-    for record in json.loads(state.pods.read_bytes())["pods"]:
+    for record in json.loads(read_state(state, state.pods))["pods"]:
         pod = record["pod"]
         why = ": ".join(part for part in (record["reason"], record["message"]) if part)
         found.append(

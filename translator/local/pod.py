@@ -217,7 +217,7 @@ class RunningPod:
             check = readiness_check(self._target(container, first=first), self._context.http)
             await watch(
                 check,
-                pace_of(container.readiness),
+                pace_of(container),
                 lambda state: self._wait_for(container.name, "NotReady" if state else "", state),
             )
 
@@ -240,7 +240,6 @@ class RunningPod:
 
         return Target(
             address=self.record.app_address,
-            ports=self._clear,
             container=container,
             first_unprivileged=self._context.around.first_unprivileged,
             command=command,
@@ -271,7 +270,7 @@ class RunningPod:
             log, offset = printed() if printed else (self._folder.proxy_log, 0)
             if reason == "Exited":
                 reason = "CrashLoopBackOff"
-                line = last_line(log, offset)
+                line = "" if message.startswith("killed") else last_line(log, offset)  # a killed app says nothing of it
                 message = f"{message}: {line}" if line else message
                 if address_in_use(log, offset):
                     message += f"; it must listen on HOST and PORT only ({self.record.app_address}), not on 0.0.0.0"

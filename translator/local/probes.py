@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from smi.workloads import Container, Probe
+from smi.workloads import Container
 from translator.local.addresses import listen_port
 from translator.local.processes import Command, Process
 
@@ -25,6 +25,9 @@ EAGER_PERIOD = 0.1
 FIRST_PERIOD = 0.02
 """Seconds between the first questions; doubled up to ``EAGER_PERIOD``."""
 
+PROOF_OF_LIFE = 0.25
+"""Seconds that a process without ports must live to count as running: one that cannot be executed ends sooner."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -36,10 +39,11 @@ class Pace:
     success_threshold: int = 1
 
 
-def pace_of(probe: Probe | None) -> Pace:
-    """The pace that a readinessProbe asks for, or that of an open port."""
+def pace_of(container: Container) -> Pace:
+    """The pace that a readinessProbe asks for, or that of an open port, or that of a process that only has to run."""
+    probe = container.readiness
     if probe is None:
-        return Pace()
+        return Pace() if container.ports else Pace(initial_delay=PROOF_OF_LIFE)
     return Pace(
         initial_delay=probe.initial_delay,
         period=probe.period,
@@ -70,7 +74,6 @@ class Target:
     """The app that is asked: where it listens, and how a probe's command is run for it."""
 
     address: str
-    ports: tuple[int, ...]
     container: Container
     first_unprivileged: int
     command: Callable[[tuple[str, ...]], Command]

@@ -117,6 +117,14 @@ def running_state(name: str) -> MeshState:
     return state
 
 
+def read_state(state: MeshState, file: Path) -> bytes:
+    """One of the mesh's files; ``NoSuchMesh`` if it has just gone down."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise NoSuchMesh(state.directory.name) from None
+
+
 def make_root(folder: Path) -> None:
     """Makes the folder of all meshes, for this user only; ``LocalError`` if it is another user's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

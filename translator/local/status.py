@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from translator.local.client import ask
 from translator.local.errors import LocalError
 from translator.local.records import MeshRecord, PodRecord, decode_mesh, decode_pods
-from translator.local.state import MeshState
+from translator.local.state import MeshState, read_state
 
 PATIENCE = 2.0
 """Seconds to wait for one answer: a sidecar that is stopped must not keep the others from being shown."""
@@ -23,9 +23,9 @@ AT_ONCE = 16
 
 
 def collect(state: MeshState) -> dict[str, Any]:
-    """The status as JSON data; its shape is a contract (docs: local mode)."""
-    mesh = decode_mesh(state.mesh.read_bytes())
-    records = decode_pods(state.pods.read_bytes())
+    """The status as JSON data; its shape is a contract (docs: local mode). ``NoSuchMesh`` if it has just ended."""
+    mesh = decode_mesh(read_state(state, state.mesh))
+    records = decode_pods(read_state(state, state.pods))
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         problems = pool.submit(_problems, state, mesh)
         sidecars = list(pool.map(_sidecar, records))

@@ -20,7 +20,7 @@ from smi.meta import Meta
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Pod, Workload
-from translator.local.addresses import Subnet, next_host
+from translator.local.addresses import Subnet, listen_port, next_host
 from translator.local.controllerprocess import Listener, keep_controller
 from translator.local.desired import Desired, desired_of
 from translator.local.environment import NO_COMMAND
@@ -66,6 +66,7 @@ class Supervisor:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._added: dict[Owner, Added] = {}
         self._desired = Desired()
+        self._remarks: set[str] = set()
         self._serial = 0
         self._last_host = 1
         self._controller_state = "the controller starts"
@@ -209,9 +210,7 @@ class Supervisor:
             return None
         self._last_host = host
         meshed = is_meshed(workload, self._desired.namespaces.get(workload.meta.namespace))
-        refused = RESERVED & set(container_ports(workload.containers)) if meshed else ()
-        for port in sorted(refused):
-            self._say(f"{workload.meta.key}: containerPort {port} is the sidecar's own and cannot be reached")
+        self._remark_ports(workload, meshed)
         ip = self._subnet.pod_ip(host)
         pod = Pod(
             meta=Meta(
@@ -236,6 +235,20 @@ class Supervisor:
             admin=f"http://{ip}:{ADMIN}" if meshed else "",
             added=owner_of(workload) in self._added,
         )
+
+    def _remark_ports(self, workload: Workload, meshed: bool) -> None:
+        for port in container_ports(workload.containers):
+            moved = listen_port(port, self._around.first_unprivileged)
+            if meshed and port in RESERVED:
+                self._remark(f"{workload.meta.key}: containerPort {port} is the sidecar's own and cannot be reached")
+            elif moved != port:
+                self._remark(f"{workload.meta.key}: containerPort {port} needs root, {moved} takes its place (PORT)")
+
+    def _remark(self, line: str) -> None:
+        """Says what would otherwise be said for every replica once."""
+        if line not in self._remarks:
+            self._remarks.add(line)
+            self._say(line)
 
     # What others are told.
 

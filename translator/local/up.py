@@ -32,6 +32,8 @@ from translator.local.subnets import take_subnet
 from translator.local.supervisor import Supervisor
 
 CONTROL_PORT = 4190
+CAP_NET_BIND_SERVICE = 10
+STATUS = Path("/proc/self/status")
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 LOCK_PATIENCE = 0.5
@@ -54,8 +56,8 @@ def supervise(settings: Settings, console: Console) -> int:
         taken.callback(kill_marked, mesh.instance)
         state.directory.mkdir(mode=0o700)
         authority = Authority.create(state.directory)
-        write_atomically(state.mesh, encode_mesh(mesh))
         write_atomically(state.pods, encode_pods(()))
+        write_atomically(state.mesh, encode_mesh(mesh))  # the last: with it the mesh is there for other commands
         around = Surroundings(mesh=mesh, state=state, first_unprivileged=first_unprivileged(), egress=settings.egress)
         return asyncio.run(_run(settings, around, subnet, authority.token_key, console))
 
@@ -155,10 +157,16 @@ def choose_port(wanted: int | None) -> int:
 
 
 def first_unprivileged() -> int:
-    """The lowest port that this user may bind."""
-    if os.geteuid() == 0:
+    """The lowest port that this process may bind."""
+    if _may_bind_all(STATUS.read_text()):
         return 0
     try:
         return int(UNPRIVILEGED.read_text())
     except (OSError, ValueError):
         return 1024
+
+
+def _may_bind_all(status: str) -> bool:
+    """Whether /proc/self/status lists CAP_NET_BIND_SERVICE as effective; root may lack it, in a container."""
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> CAP_NET_BIND_SERVICE & 1)

@@ -31,7 +31,11 @@ def service(*rules: Rule, cluster: str = KEY, port: int = 80, ip: str = "10.0.0.
     return Config(
         services={"shop/web": Service(ports={port: Port(cluster=cluster, rules=rules)}, cluster_ip=ip)},
         clusters={KEY: Cluster(endpoints=(ENDPOINT,)), "pod:127.80.0.2:8080": Cluster()},
-        hosts={"web.shop": Host(service="shop/web"), "a.b": Host(), "127.80.0.2": Host(pod={80: "pod:127.80.0.2:8080"})},
+        hosts={
+            "web.shop": Host(service="shop/web"),
+            "a.b": Host(),
+            "127.80.0.2": Host(pod={80: "pod:127.80.0.2:8080"}),
+        },
     )
 
 
@@ -125,7 +129,9 @@ def test_contradicting(reason: str, config: Config) -> None:
 
 
 def test_reasons_are_bounded() -> None:
-    assert len(contradictions(Config(hosts={f"host{n}": Host(service="shop/gone") for n in range(1000)}))) == MAX_REASONS
+    assert (
+        len(contradictions(Config(hosts={f"host{n}": Host(service="shop/gone") for n in range(1000)}))) == MAX_REASONS
+    )
 
 
 @pytest.mark.parametrize("name", ["web.default", "127.80.0.2", "fd00::1", "_x.y", "a" * 253])

@@ -1,0 +1,247 @@
+"""The folder source as it watches: every change arrives, whatever happens to files and folders."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from eventually import eventually
+
+from smi.sources import directory as directory_module
+from smi.sources.directory import DirectorySource
+from smi.sources.snapshot import Snapshot
+from smi.specs import TCPRoute
+
+
+def route(name: str, port: int = 80) -> str:
+    spec = f"spec: {{matches: {{ports: [{port}]}}}}"
+    return f"apiVersion: specs.smi-spec.io/v1alpha4\nkind: TCPRoute\nmetadata: {{name: {name}}}\n{spec}\n"
+
+
+class Watched:
+    """The last state that a watcher told, and how many it told."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def holds(self) -> dict[str, int]:
+        last = self.snapshots[-1].objects.values() if self.snapshots else ()
+        return {obj.meta.name: obj.ports[0] for obj in last if isinstance(obj, TCPRoute)}
+
+    def problems(self) -> list[str]:
+        return [problem.message for problem in self.snapshots[-1].problems] if self.snapshots else []
+
+    async def becomes(self, **routes: int) -> None:
+        await eventually(lambda: self.holds() == routes)
+
+
+@asynccontextmanager
+async def watching(source: DirectorySource) -> AsyncIterator[Watched]:
+    watched = Watched()
+
+    async def follow() -> None:
+        async for snapshot in source.watch():
+            watched.snapshots.append(snapshot)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(follow(), name="follow")
+        yield watched
+        task.cancel()
+
+
+def play(roots: list[Path], script: Callable[[Watched], Awaitable[None]]) -> None:
+    async def main() -> None:
+        source = DirectorySource(roots)
+        async with asyncio.timeout(60), watching(source) as watched:
+            await script(watched)
+
+    asyncio.run(main())
+
+
+def test_written_changed_spoiled_mended_removed(tmp_path: Path) -> None:
+    async def script(watched: Watched) -> None:
+        await eventually(lambda: watched.snapshots)
+        (tmp_path / "a.yaml").write_text(route("a", 1))
+        await watched.becomes(a=1)
+        (tmp_path / "a.yaml").write_text(route("a", 2))
+        await watched.becomes(a=2)
+        (tmp_path / "a.yaml").write_text("")
+        await eventually(lambda: watched.problems() == ["is empty: there is no object in it"])
+        assert watched.holds() == {"a": 2}
+        (tmp_path / ".a.yaml.new").write_text(route("a", 3))
+        (tmp_path / ".a.yaml.new").replace(tmp_path / "a.yaml")
+        await watched.becomes(a=3)
+        assert watched.problems() == []
+        (tmp_path / "a.yaml").unlink()
+        await watched.becomes()
+
+    play([tmp_path], script)
+
+
+def test_a_change_between_load_and_watch_is_not_lost(tmp_path: Path) -> None:
+    async def main() -> None:
+        source = DirectorySource([tmp_path])
+        source.load()
+        (tmp_path / "a.yaml").write_text(route("a"))
+        async with asyncio.timeout(60), watching(source) as watched:
+            await watched.becomes(a=80)
+
+    asyncio.run(main())
+
+
+def test_nothing_is_told_when_nothing_changed(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "a.yaml").write_text(route("a"))
+        source = DirectorySource([tmp_path])
+        source.load()
+        async with asyncio.timeout(60), watching(source) as watched:
+            (tmp_path / "a.yaml").touch()
+            (tmp_path / "notes.txt").write_text("x")
+            (tmp_path / ".a.yaml.swp").write_text("x")
+            (tmp_path / "b.yaml").write_text(route("b"))
+            await watched.becomes(a=80, b=80)
+            assert len(watched.snapshots) == 1
+
+    asyncio.run(main())
+
+
+def test_folders_come_go_and_come_again(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+
+    async def script(watched: Watched) -> None:
+        await eventually(lambda: watched.problems() == ["no such file or folder"])
+        (root / "sub" / "deep").mkdir(parents=True)
+        (root / "sub" / "deep" / "a.yaml").write_text(route("a", 1))
+        await watched.becomes(a=1)
+        for port in (2, 3):
+            shutil.rmtree(root)
+            await watched.becomes()
+            root.mkdir()
+            (root / "a.yaml").write_text(route("a", port))
+            await watched.becomes(a=port)
+        shutil.rmtree(root)
+        root.mkdir()
+        (root / "a.yaml").write_text(route("a", 4))
+        await watched.becomes(a=4)
+        (root / "a.yaml").write_text(route("a", 5))
+        await watched.becomes(a=5)
+
+        root.rename(tmp_path / "aside")
+        await watched.becomes()
+        (tmp_path / "aside").rename(root)
+        await watched.becomes(a=5)
+        (root / "a.yaml").write_text(route("a", 6))
+        await watched.becomes(a=6)
+
+    play([root], script)
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(route("a", 1))
+
+    async def script(watched: Watched) -> None:
+        await watched.becomes(a=1)
+        for port in (2, 3):
+            (tmp_path / "new").write_text(route("a", port))
+            (tmp_path / "new").replace(path)
+            await watched.becomes(a=port)
+        path.unlink()
+        await watched.becomes()
+        path.write_text(route("a", 4))
+        await watched.becomes(a=4)
+
+    play([path], script)
+
+
+def test_what_links_point_to(tmp_path: Path) -> None:
+    root, outside = tmp_path / "m", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "a.yaml").write_text(route("a", 1))
+    (root / "a.yaml").symlink_to(outside / "a.yaml")
+
+    async def script(watched: Watched) -> None:
+        await watched.becomes(a=1)
+        (outside / "a.yaml").write_text(route("a", 2))
+        await watched.becomes(a=2)
+        for port in (3, 4):
+            (outside / "new").write_text(route("a", port))
+            (outside / "new").replace(outside / "a.yaml")
+            await watched.becomes(a=port)
+        (root / "all").symlink_to(outside)
+        (outside / "b.yaml").write_text(route("b", 5))
+        await watched.becomes(a=4, b=5)
+        (outside / "b.yaml").write_text(route("b", 6))
+        await watched.becomes(a=4, b=6)
+
+    play([root], script)
+
+
+def test_a_root_that_is_a_link_to_the_current_release(tmp_path: Path) -> None:
+    for release in (1, 2):
+        (tmp_path / f"r{release}").mkdir()
+        (tmp_path / f"r{release}" / "a.yaml").write_text(route("a", release))
+    root = tmp_path / "current"
+    root.symlink_to("r1")
+
+    async def script(watched: Watched) -> None:
+        await watched.becomes(a=1)
+        (tmp_path / "next").symlink_to("r2")
+        (tmp_path / "next").replace(root)
+        await watched.becomes(a=2)
+
+    play([root], script)
+
+
+def test_many_changes_at_once(tmp_path: Path) -> None:
+    async def script(watched: Watched) -> None:
+        for turn in range(1, 4):
+            for index in range(30):
+                folder = tmp_path / f"d{index % 5}"
+                folder.mkdir(exist_ok=True)
+                (folder / f"r{index}.yaml").write_text(route(f"r{index}", turn))
+            await watched.becomes(**{f"r{index}": turn for index in range(30)})
+
+    play([tmp_path], script)
+
+
+def test_it_does_not_die_of_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = directory_module.awatch, iter([OSError("no space left on device")] * 2)
+
+    def failing(*paths: str, **options: object) -> object:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return real(*paths, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(directory_module, "awatch", failing)
+    monkeypatch.setattr(directory_module, "RETRY_S", 0.01)
+
+    async def script(watched: Watched) -> None:
+        await eventually(lambda: next(failures, None) is None)
+        (tmp_path / "a.yaml").write_text(route("a"))
+        await watched.becomes(a=80)
+
+    play([tmp_path], script)
+
+
+def watchers() -> int:
+    """How many inotify instances this process holds."""
+    open_files = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(path) == "anon_inode:inotify" for path in open_files if os.path.lexists(path))
+
+
+def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        watcher = DirectorySource([tmp_path]).watch()
+        await anext(watcher)
+        assert watchers() == before + 1
+        await watcher.aclose()  # type: ignore[attr-defined]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await eventually(lambda: watchers() == before)
+
+    before = watchers()
+    asyncio.run(main())

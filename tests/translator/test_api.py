@@ -1,0 +1,271 @@
+"""The API over real HTTP on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from proxy.contract.config import Config, File, Host, Listeners, Sidecar, TlsFiles
+from proxy.contract.messages import Hello, Nack
+from smi.meta import Meta
+from smi.problems import Problem
+from smi.split import SplitBackend, TrafficSplit
+from smi.workloads import Pod, Service, ServicePort
+from translator.api import application
+from translator.compiler import compile_sidecar
+from translator.local.state import MeshState
+from translator.reconcile import Reconciler
+from translator.world import World
+
+WEB = "spiffe://cluster.local/ns/shop/sa/web"
+PROBLEM = Problem(file="shop/split.yaml", line=7, field="spec.backends[1].weight", message="-1 is negative")
+SPLIT = TrafficSplit(
+    meta=Meta(name="s", namespace="shop"),
+    api_version="split.smi-spec.io/v1alpha1",
+    service="web",
+    backends=(SplitBackend(service="gone", weight=Fraction(9, 10)),),
+)
+SERVICE = Service(meta=Meta(name="web", namespace="shop"), ports=(ServicePort(port=80),), selector={"app": "web"})
+FILE = File(
+    sidecar=Sidecar(
+        pod="web-0",
+        namespace="shop",
+        service_account="web",
+        listeners=Listeners(address="127.80.0.2"),
+        tls=TlsFiles(bundle="/ca/bundle.pem", certificate="/tls.crt", key="/tls.key"),
+    )
+)
+
+
+def pod(name: str, namespace: str = "shop") -> Pod:
+    meta = Meta(name=name, namespace=namespace, labels={"app": "web"})
+    return Pod(meta=meta, ip="127.80.0.2", service_account="web", ready=True, mesh_port=4143)
+
+
+@dataclass(kw_only=True)
+class Known:
+    """A controller's knowledge."""
+
+    state: MeshState
+    reconciler: Reconciler = field(default_factory=lambda: Reconciler(compile_sidecar))
+    problems: tuple[Problem, ...] = ()
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self.session, self.port = session, port
+
+    async def ask(self, path: str, method: str = "GET", host: str = "") -> tuple[int, str]:
+        headers = {"Host": host} if host else {}
+        async with self.session.request(method, f"http://127.0.0.1:{self.port}{path}", headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    async def json(self, path: str) -> object:
+        status, text = await self.ask(path)
+        assert status == 200, text
+        return json.loads(text)
+
+
+@asynccontextmanager
+async def api(known: Known) -> AsyncIterator[Client]:
+    bound = socket.create_server(("127.0.0.1", 0))
+    port = bound.getsockname()[1]
+    runner = web.AppRunner(application(known, port), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.SockSite(runner, bound).start()
+    async with aiohttp.ClientSession() as session:
+        yield Client(session, port)
+    await runner.cleanup()
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Known:
+    known = Known(state=MeshState(directory=tmp_path))
+    folder = tmp_path / "pods" / "shop.web-0"
+    folder.mkdir(parents=True)
+    (folder / "sidecar.json").write_bytes(msgspec.json.encode(FILE))
+    return known
+
+
+def enter(known: Known, *hosts: str) -> None:
+    """The world arrives, and the sidecar of web-0."""
+    known.reconciler.world_changed(World.of((SPLIT, SERVICE), (pod("web-0"),)))
+    known.reconciler.opened("shop/web-0", WEB, Hello(version=4, hosts=hosts))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LocalHost:{}", "[::1]:{}"])
+def test_the_loopbacks_names_are_let_in(known: Known, host: str) -> None:
+    async def main() -> None:
+        enter(known)
+        async with api(known) as client:
+            assert await client.ask("/healthz", host=host.format(client.port)) == (200, "ok\n")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:{}", "127.0.0.1", "localhost", "localhost:1", "127.0.0.1.evil:{}", "127.0.0.1:{}, evil"]
+)
+def test_any_other_host_is_refused(known: Known, host: str) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            for path in ("/healthz", "/debug/world", "/nowhere"):
+                status, text = await client.ask(path, host=host.format(client.port))
+                assert status == 403, text
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_only_reading(known: Known, method: str) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            for path in ("/healthz", "/nowhere"):
+                assert (await client.ask(path, method))[0] == 405
+            assert (await client.ask("/metrics", "HEAD")) == (200, "")
+            assert (await client.ask("/nowhere"))[0] == 404
+
+    asyncio.run(main())
+
+
+def test_health_is_that_the_sources_have_been_read(known: Known) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            assert (await client.ask("/healthz"))[0] == 503
+            assert (await client.ask("/debug/world"))[0] == 503
+            assert (await client.ask("/debug/config/web-0"))[0] == 404
+            enter(known)
+            assert (await client.ask("/healthz"))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_problems(known: Known) -> None:
+    known.problems = (PROBLEM,)
+
+    async def main() -> None:
+        async with api(known) as client:
+            assert await client.json("/problems") == [
+                {
+                    "file": "shop/split.yaml",
+                    "line": 7,
+                    "field": "spec.backends[1].weight",
+                    "message": "-1 is negative",
+                }
+            ]
+
+    asyncio.run(main())
+
+
+def test_findings(known: Known) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            assert await client.json("/findings") == []
+            enter(known)
+            findings = await client.json("/findings")
+            assert isinstance(findings, list)
+            assert {(one["kind"], one["name"], one["reason"]) for one in findings} >= {
+                ("TrafficSplit", "s", "ServiceNotFound")
+            }
+
+    asyncio.run(main())
+
+
+def test_sidecars(known: Known) -> None:
+    async def main() -> None:
+        enter(known, "api.shop")
+        reconciler = known.reconciler
+        reconciling = asyncio.create_task(reconciler.run())
+        subscriber = reconciler.subscribers["shop/web-0"]
+        await subscriber.changed.wait()
+        async with api(known) as client:
+            (before,) = await client.json("/sidecars")  # type: ignore[misc]
+            assert before["acknowledged"] == 0
+            assert before["desired"] == 5
+            assert before["nack"] is None
+            subscriber.slot.take(0.0)
+            reconciler.nacked(subscriber, Nack(reason="no", current=4, version=5))
+            subscriber.slot.offer(Config())
+            subscriber.slot.take(9.0)
+            reconciler.acked(subscriber, subscriber.slot.version)
+            (after,) = await client.json("/sidecars")  # type: ignore[misc]
+            assert (after["namespace"], after["name"], after["identity"]) == ("shop", "web-0", WEB)
+            assert (after["acknowledged"], after["desired"], after["hosts"]) == (7, 7, 1)
+            assert (after["nack"]["version"], after["nack"]["reason"]) == (5, "no")
+            for moment in (after["connectedSince"], after["nack"]["at"]):
+                assert abs((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) < 60
+            _, text = await client.ask("/metrics")
+            assert "\nsmi_mesh_controller_sidecars_connected 1\n" in text
+            assert "\nsmi_mesh_controller_acks_total 1\n" in text
+            assert "\nsmi_mesh_controller_nacks_total 1\n" in text
+            assert "# TYPE smi_mesh_controller_compile_seconds_total counter" in text
+        reconciling.cancel()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["web-0", "shop/web-0", "shop.web-0"])
+def test_a_config_is_what_a_sidecar_starts_with(known: Known, name: str) -> None:
+    async def main() -> None:
+        enter(known, "elsewhere.shop")
+        async with api(known) as client:
+            _, text = await client.ask(f"/debug/config/{name}")
+        file = msgspec.json.decode(text, type=File)
+        assert file.sidecar == FILE.sidecar
+        assert file.config.hosts == {"elsewhere.shop": Host()}
+
+    asyncio.run(main())
+
+
+def test_a_config_is_the_one_acknowledged(known: Known) -> None:
+    async def main() -> None:
+        enter(known)
+        subscriber = known.reconciler.subscribers["shop/web-0"]
+        subscriber.slot.offer(Config(hosts={"old.shop": Host()}))
+        subscriber.slot.take(0.0)
+        known.reconciler.acked(subscriber, subscriber.slot.version)
+        subscriber.slot.offer(Config())
+        async with api(known) as client:
+            _, text = await client.ask("/debug/config/web-0")
+        assert msgspec.json.decode(text, type=File).config == Config(version=5, hosts={"old.shop": Host()})
+
+    asyncio.run(main())
+
+
+def test_a_name_in_several_namespaces_means_the_one_in_default(known: Known) -> None:
+    async def main() -> None:
+        known.reconciler.world_changed(World.of((), (pod("web-0"), pod("web-0", "default"))))
+        async with api(known) as client:
+            status, text = await client.ask("/debug/config/web-0")
+            assert status == 404
+            assert "no sidecar" in text, "the one in default has none"
+            assert (await client.ask("/debug/config/shop/web-0"))[0] == 200
+            assert (await client.ask("/debug/config/../../etc/passwd"))[0] == 404
+            assert (await client.ask("/debug/config/%2e%2e%2fweb-0"))[0] == 404
+
+    asyncio.run(main())
+
+
+def test_the_world(known: Known) -> None:
+    async def main() -> None:
+        enter(known)
+        async with api(known) as client:
+            world = await client.json("/debug/world")
+        assert isinstance(world, dict)
+        assert world["objects"]["splits"]["shop/s"]["backends"] == [{"service": "gone", "weight": "9/10"}]
+        assert world["pods"][0]["meta"]["name"] == "web-0"
+        assert world["settings"]["trust_domain"] == "cluster.local"
+
+    asyncio.run(main())
