@@ -33,14 +33,14 @@ class LocalMesh:
     @contextlib.contextmanager
     def world(self, name: str, manifests: Sequence[Path]) -> Iterator[World]:
         """See ``conformance.mesh.Mesh``."""
-        with tempfile.TemporaryDirectory(prefix="smi-conformance-") as folder:
+        with tempfile.TemporaryDirectory(prefix="smi-conformance-") as place:
+            folder = Path(place, "manifests")
+            folder.mkdir()
             for file in manifests:
                 shutil.copy(file, folder)
-            running = LocalWorld(
-                smi=self.smi, name=f"conformance-{name}-{os.getpid()}", folder=Path(folder), settle=self.settle
-            )
+            running = LocalWorld(smi=self.smi, name=name, folder=folder, home=Path(place, "state"), settle=self.settle)
             try:
-                running.smi_local("up", folder, "--detach", "--port", "0", "--timeout", "120s")
+                running.smi_local("up", str(folder), "--detach", "--port", "0", "--timeout", "120s")
                 yield running
             finally:
                 running.close()
@@ -50,11 +50,12 @@ class LocalMesh:
 
 @dataclass(slots=True, kw_only=True)
 class LocalWorld:
-    """One mesh: the folder it follows, and a session in each pod that has been called from."""
+    """One mesh: the folder it follows, where its state is, and a session in each pod that has been called from."""
 
     smi: tuple[str, ...]
     name: str
     folder: Path
+    home: Path
     settle: float
     _callers: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
@@ -93,7 +94,7 @@ class LocalWorld:
     def smi_local(self, verb: str, *arguments: str) -> str:
         """Runs ``smi local VERB`` and returns its standard output. Raises ``MeshError`` if it fails."""
         command = [*self.smi, "local", verb, *arguments, "--name", self.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MeshError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr}")
         return done.stdout
@@ -103,11 +104,17 @@ class LocalWorld:
         for process in self._callers.values():
             process.communicate()
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        """A state folder of its own: nothing is left behind, and no other mesh can have the name."""
+        return {**os.environ, "SMI_MESH_HOME": str(self.home)}
+
     def _enter(self, caller: str) -> subprocess.Popen[str]:
         namespace, name = _split(caller)
         where = ["--name", self.name, "-n", namespace, f"deploy/{name}"]
         process = subprocess.Popen(
             [*self.smi, "local", "exec", *where, "--", "python3", str(Path(client.__file__).resolve())],
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

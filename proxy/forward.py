@@ -246,7 +246,6 @@ class Exchange:
 
     def half_closed(self) -> bool:
         """The client sends no more; whether its answer is still due."""
-        self.keep = False
         if self._tunnel:
             if self.up is not None:
                 self.up.close()

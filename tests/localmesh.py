@@ -18,13 +18,14 @@ ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 
 SERVER = """\
-import http.server, os, pathlib
+import http.server, os, pathlib, time
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     def do_GET(self):
         mounted = pathlib.Path(os.environ.get("MOUNTED", os.devnull))
         body = (os.environ.get("SAYS", "") + mounted.read_text()).encode()
+        time.sleep(float(os.environ.get("PAUSE", "0")))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -12,20 +12,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from proxy.contract.config import DefaultPolicy
 from smi.access import IdentityBinding, Subject, TargetRule, TrafficTarget
 from smi.specs import HTTPMatch, HTTPRouteGroup, TCPRoute
 from smi.split import TrafficSplit
 from smi.workloads import Namespace, Pod, Service
+from translator.world import Named
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """Everything there is."""
 
-    objects: tuple[object, ...]
+    objects: tuple[Named, ...]
     pods: tuple[Pod, ...]
     trust_domain: str = "cluster.local"
-    default_policy: str = "same-identity"
+    default_policy: DefaultPolicy = "same-identity"
 
 
 @dataclass(frozen=True, kw_only=True)

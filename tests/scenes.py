@@ -86,7 +86,7 @@ def _rules_of(kind: str) -> st.SearchStrategy[TargetRule]:
         TargetRule,
         kind=st.just(kind),
         name=st.sampled_from(("r1", "r1", "r2", "r3")),
-        matches=st.sampled_from((None, None, ("m1",), ("m2",), ("m1", "m3"), ())),
+        matches=st.sampled_from((None, None, ("m1",), ("m2",), ("m1", "m3"))),
     )
 
 

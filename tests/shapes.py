@@ -49,12 +49,13 @@ def manifest(thing: object, version: str) -> Manifest:
             )
         case TCPRoute():
             written = version if not thing.ports else "v1alpha4"
-            body = {"spec": {"matches": {"ports": list(thing.ports)}}} if written == "v1alpha4" else {}
-            return _head("specs", "TCPRoute", written, thing.meta) | body
+            ports = {"spec": {"matches": {"ports": list(thing.ports)}}} if written == "v1alpha4" else {}
+            return _head("specs", "TCPRoute", written, thing.meta) | ports
         case UDPRoute():
-            body = {"spec": {"matches": {"ports": list(thing.ports)}}}
-            return _head("specs", "UDPRoute", "v1alpha4", thing.meta) | body
-    raise TypeError(f"no manifest for {thing!r}")
+            udp = {"spec": {"matches": {"ports": list(thing.ports)}}}
+            return _head("specs", "UDPRoute", "v1alpha4", thing.meta) | udp
+        case _:
+            raise TypeError(f"no manifest for {thing!r}")
 
 
 def _head(group: str, kind: str, version: str, meta: Meta) -> Manifest:

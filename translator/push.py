@@ -140,7 +140,7 @@ class Publisher:
     async def _answer(self, subscriber: Subscriber, slot: Slot) -> None:
         """Waits for something to change while a push is on its way."""
         left = slot.sent_at + ACK_SECONDS - self._reconciler.clock()
-        if left <= 0 or not await _changed(subscriber, left):
+        if not await _changed(subscriber, left):
             raise TimeoutError(f"a push was not answered in {ACK_SECONDS:g} s")
 
     async def _push(self, subscriber: Subscriber, socket: web.WebSocketResponse) -> None:

@@ -201,8 +201,8 @@ def _alternative_names(
     uris: list[str] = []
     dns_names: list[str] = []
     for name in names.value:
-        if isinstance(name.value, str) and (_CONTROL.search(name.value) or not name.value.isascii()):
-            raise PeerRejected("a control or non-ASCII character in a subject alternative name")
+        if isinstance(name.value, str) and _CONTROL.search(name.value):
+            raise PeerRejected("a control character in a subject alternative name")
         if isinstance(name, x509.UniformResourceIdentifier):
             uris.append(name.value)
         elif isinstance(name, x509.DNSName):

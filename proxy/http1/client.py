@@ -143,9 +143,7 @@ async def open_connection(
         async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
             sock = await _dial(loop, address)
             if current is None:
-                _, connection = await aiofastnet.create_connection(
-                    loop, lambda: ClientConnection(loop, endpoint), sock=sock
-                )
+                _, connection = await loop.create_connection(lambda: ClientConnection(loop, endpoint), sock=sock)
                 return connection
             return await _secure(loop, endpoint, sock, current, trust_domain)
     except TimeoutError:

@@ -299,14 +299,6 @@ def _settle_target(head: RequestHead) -> None:
         _SOUND_AUTHORITIES.add(head.authority)
 
 
-def split_authority(authority: bytes) -> tuple[str, int]:
-    """(host, port) of a checked authority; port 0 when it names none."""
-    host, colon, port = authority.rpartition(b":")
-    if not colon or b"]" in port:
-        return authority.decode("latin-1"), 0
-    return host.decode("latin-1"), int(port) if port else 0
-
-
 def valid_authority(authority: bytes) -> bool:
     """Whether bytes are ``host[:port]`` without userinfo, path or space."""
     found = _AUTHORITY.fullmatch(authority)

@@ -24,11 +24,15 @@ HEAD_TIMEOUT = 10.0
 # Seconds a kept-alive connection may lie idle: longer than any client of ours keeps it, so that
 # it is the client that closes and no request meets a closing connection.
 IDLE_TIMEOUT = 600.0
-# Seconds of silence in the middle of a request's body.
+# Seconds of silence in the middle of a request's body, and how far it may fall behind ``MIN_BODY_RATE``.
 BODY_TIMEOUT = 60.0
+# Bytes a second that a body must come with in the long run, so that dribbling ends (Kestrel's default).
+MIN_BODY_RATE = 240.0
 # Seconds to take in what a client still sends after an answer that ends the connection, so that
 # the answer is not lost to a reset.
 LINGER = 2.0
+# Seconds in which a client that reads slowly must have taken some of what is left of a last answer.
+FLUSH_TIMEOUT = 60.0
 # Bytes of pipelined requests kept while one is served.
 MAX_PIPELINED = 64 * 1024
 
@@ -38,11 +42,13 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
+        "_blocked",
         "_buffer",
         "_eof",
         "_held",
         "_served",
         "_starving",
+        "_unflushed",
         "caller",
         "connect_authority",
         "deadline",
@@ -72,6 +78,8 @@ class ServerConnection(asyncio.Protocol):
         self._served = False
         self._held = False
         self._starving = False
+        self._blocked = False
+        self._unflushed = 0
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
@@ -92,13 +100,13 @@ class ServerConnection(asyncio.Protocol):
             self.advance()
         elif exchange.takes_request:
             if self.deadline is not NEVER:
-                self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+                won = self.deadline + len(data) / MIN_BODY_RATE
+                self.deadline = min(self.forwarding.loop.time() + BODY_TIMEOUT, won)
             exchange.request_received(data)
         else:
             self._buffer += data
             if len(self._buffer) > MAX_PIPELINED:
-                self._starving = True
-                self.transport.pause_reading()
+                self._starve()
 
     def eof_received(self) -> bool:
         """Part of ``asyncio.Protocol``: a half-closed client still gets its answer in full."""
@@ -120,13 +128,18 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Part of ``asyncio.Protocol``: the client reads slower than the upstream sends."""
+        self._blocked = True
         if self.exchange is not None:
             self.exchange.hold_response()
 
     def resume_writing(self) -> None:
         """Part of ``asyncio.Protocol``."""
+        self._blocked = False
         if self.exchange is not None:
             self.exchange.continue_response()
+        elif not self.lingering:
+            self._feed()
+            self.advance()
 
     # -- flow control of the request, by the exchange ----------------------------------------
 
@@ -141,7 +154,17 @@ class ServerConnection(asyncio.Protocol):
         """Take the request again."""
         if self._held:
             self._held = False
-            self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            if self.exchange is not None and not self.exchange.request_done:
+                self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            self.transport.resume_reading()
+
+    def _starve(self) -> None:
+        self._starving = True
+        self.transport.pause_reading()
+
+    def _feed(self) -> None:
+        if self._starving:
+            self._starving = False
             self.transport.resume_reading()
 
     # -- requests ------------------------------------------------------------------------------
@@ -152,13 +175,14 @@ class ServerConnection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._buffer and self.exchange is None and not self.lingering:
+            while self._buffer and self.exchange is None and not (self.lingering or self._blocked):
                 if not self._start_request():
                     break
         except Refusal as refusal:
             self._refuse(refusal)
         finally:
             self._advancing = False
+        self._end_if_last()
 
     def _start_request(self) -> bool:
         data = self._buffer
@@ -175,6 +199,8 @@ class ServerConnection(asyncio.Protocol):
                 self._served = True
                 self.deadline = self.forwarding.loop.time() + HEAD_TIMEOUT
             return False
+        if end > MAX_HEAD:
+            _check_partial(data[:end])
         head = self.heads.parse(data[: end + 4])
         self._served = True
         exchange = Exchange(self, head)
@@ -204,19 +230,34 @@ class ServerConnection(asyncio.Protocol):
             self.finish()
             return
         self.deadline = self.forwarding.loop.time() + IDLE_TIMEOUT
+        if self._blocked:
+            # The client has not read this answer; nothing more is taken from it until it has.
+            self._starve()
+            return
         if self._starving:
-            self._starving = False
-            self.transport.resume_reading()
+            self._feed()
         if self._buffer:
             self.advance()
+        elif self._eof or self.forwarding.draining:
+            self._end_if_last()
+
+    def _end_if_last(self) -> None:
+        """End the connection when no request is under way and none will come, or should."""
+        if self.exchange is not None or self._advancing or self._blocked:
+            return
+        if self._eof or (self.forwarding.draining and self._served and not self._buffer):
+            self.finish()
 
     def finish(self) -> None:
         """End the connection without losing what was written: stop sending, take in the rest for a moment."""
+        if self.lingering:
+            return
         self.lingering = True
         self._buffer = b""
+        self._feed()
+        self.deadline = self.forwarding.loop.time() + LINGER
         if self.transport.is_closing():
             return
-        self.deadline = self.forwarding.loop.time() + LINGER
         if self.transport.can_write_eof() and not self._eof:
             self.transport.write_eof()
         else:
@@ -225,13 +266,22 @@ class ServerConnection(asyncio.Protocol):
     def expired(self) -> None:
         """The deadline has passed."""
         if self.lingering:
-            self.transport.abort()
+            self._expired_at_last()
         elif self.exchange is not None:
             self.exchange.refuse(BadRequest("the request's body stopped coming", 408, Reason.TIMEOUT))
         elif self._buffer:
             self._refuse(BadRequest("the request's head stopped coming", 408, Reason.TIMEOUT))
         else:
             self.finish()
+
+    def _expired_at_last(self) -> None:
+        """The answer is written; a client that still takes it in may go on."""
+        unflushed = self.transport.get_write_buffer_size()
+        if unflushed == 0 or unflushed == self._unflushed:
+            self.transport.abort()
+        else:
+            self._unflushed = unflushed
+            self.deadline = self.forwarding.loop.time() + FLUSH_TIMEOUT
 
     def drain(self) -> None:
         """The sidecar ends: close when idle; otherwise the answer under way says ``Connection: close``."""
@@ -247,9 +297,7 @@ class ServerConnection(asyncio.Protocol):
     def take_buffer(self) -> bytes:
         """What came behind the request; it belongs to the tunnel that follows."""
         early, self._buffer = self._buffer, b""
-        if self._starving:
-            self._starving = False
-            self.transport.resume_reading()
+        self._feed()
         return early
 
     def _refuse(self, refusal: Refusal) -> None:

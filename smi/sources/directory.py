@@ -13,11 +13,11 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from watchfiles import Change, awatch
 from watchfiles.main import FileChange
@@ -25,7 +25,7 @@ from watchfiles.main import FileChange
 from smi.decode import Problem, decode_text
 from smi.log import sources as log
 from smi.sources import firstseen
-from smi.sources.scan import Listing, Signature, list_files, read_file, reason, signature_of
+from smi.sources.scan import Listing, Signature, list_files, path_order, read_file, reason, signature_of
 from smi.sources.snapshot import FileState, Snapshot, advance, any_hidden, merge, stamp
 from smi.yamltree import MAX_TEXT
 
@@ -85,7 +85,7 @@ class DirectorySource:
             self._last = self._look()
             return self._last
 
-    async def watch(self) -> AsyncIterator[Snapshot]:
+    async def watch(self) -> AsyncGenerator[Snapshot, None]:
         """Each new state, also one that came about between ``load`` and now. Ends only when cancelled or closed."""
         told = ""
         while True:
@@ -160,7 +160,7 @@ class DirectorySource:
     def _look(self) -> Snapshot:
         listing = list_files(self._roots)
         self._files = self._look_at(listing)
-        states = [self._files[path].state for path in sorted(self._files, key=lambda path: PurePath(path).parts)]
+        states = [self._files[path].state for path in sorted(self._files, key=path_order)]
         snapshot = merge(states, _listing_problems(listing))
         return self._stamped(snapshot, forget=not listing.unreadable and not any_hidden(states))
 

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from smi.yamltree import MAX_TEXT
 
@@ -40,13 +39,18 @@ def list_files(roots: Sequence[str]) -> Listing:
     files. Links are followed; a folder reached twice is read once.
     """
     walk = _Walk()
-    for root in sorted(set(roots), key=lambda path: PurePath(path).parts):
+    for root in sorted(set(roots), key=path_order):
         walk.root(root)
     return Listing(
-        files=tuple(sorted(walk.files, key=lambda path: PurePath(path).parts)),
+        files=tuple(sorted(walk.files, key=path_order)),
         unreadable=tuple(walk.unreadable),
         missing=tuple(walk.missing),
     )
+
+
+def path_order(path: str) -> list[str]:
+    """Sort key: folder by folder, so that all of ``a/`` comes before ``a-b.yaml``."""
+    return path.split("/")
 
 
 class _Walk:

@@ -80,7 +80,7 @@ class Rule(Wire):
 
     def to_hub(self) -> TargetRule:
         """The hub's object."""
-        return TargetRule(kind=self.kind, name=self.name, matches=None if self.matches is None else tuple(self.matches))
+        return TargetRule(kind=self.kind, name=self.name, matches=tuple(self.matches) if self.matches else None)
 
 
 class TargetFields(Wire):

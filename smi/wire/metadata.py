@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from smi.errors import Invalid
 from smi.meta import Meta
@@ -54,7 +54,7 @@ class Metadata(Labels):
     """``metadata`` of an object in a namespace."""
 
     name: Name
-    namespace: Label = "default"
+    namespace: Annotated[Label, BeforeValidator(lambda value: value if value != "" else "default")] = "default"
     creation_timestamp: Annotated[datetime, PlainValidator(_timestamp)] | None = None
     generation: int = 0
 

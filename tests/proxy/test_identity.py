@@ -327,6 +327,8 @@ def test_what_a_crash_or_time_left_on_disk_is_replaced(pod: Pod, authority: Auth
                 case "other identity":
                     pod.trust(authority.bundle + forge.trusted().pem)
                     forge.save(forge.good("spiffe://cluster.local/ns/shop/sa/api"), pod.folder)
+                case _:
+                    raise AssertionError(left)
             identity = identity_of(pod, running.control, clock)
             await identity.step()
 
@@ -399,11 +401,12 @@ def test_retries_are_neither_hasty_nor_rare(failures: int, random: float) -> Non
 
 def test_no_secret_is_ever_logged(pod: Pod, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    secrets: set[str] = set()
+    secrets = {pod.token()}
 
     async def main() -> None:
         asyncio.get_running_loop().set_debug(True)
         clock = Clock()
+        await identity_of(pod, NOBODY, clock).step()
         async with controller(authority, clock) as running:
             identity = identity_of(pod, running.control, clock)
             good = pod.token()

@@ -23,7 +23,7 @@ GOOD = Config(
     services={"shop/web": Service(ports={80: Port(cluster="shop/web:80")})},
     clusters={"shop/web:80": WEB},
 )
-DANGLING = {"shop/api": Service(ports={80: Port(cluster="shop/api:80")})}
+DANGLING: dict[str, Service | None] = {"shop/api": Service(ports={80: Port(cluster="shop/api:80")})}
 
 
 @pytest.fixture
@@ -232,8 +232,10 @@ def test_the_stream_comes_back_after_the_controller_died(authority: Authority) -
         ):
             await eventually(lambda: first.hellos)
             await first.says(whole(GOOD))
-            transport = first.sockets[-1]._req.transport  # type: ignore[union-attr]
-            transport.abort()
+            request = first.sockets[-1]._req
+            assert request is not None
+            assert request.transport is not None
+            request.transport.abort()
             await eventually(lambda: len(first.hellos) == 2)
             assert first.hellos[1].version == 7
 

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import aiofastnet
@@ -32,7 +33,7 @@ from proxy.tls import (
 )
 
 API = "spiffe://cluster.local/ns/shop/sa/api"
-SIZES = {"ssl_incoming_bio_size": INCOMING_BIO_SIZE, "ssl_outgoing_bio_size": OUTGOING_BIO_SIZE}
+SIZES: dict[str, Any] = {"ssl_incoming_bio_size": INCOMING_BIO_SIZE, "ssl_outgoing_bio_size": OUTGOING_BIO_SIZE}
 
 
 def contexts_of(pair: Pair, identity: str = WEB, bundle: bytes | None = None) -> Contexts:
@@ -221,7 +222,7 @@ def test_no_connection_is_resumed_and_no_ticket_given() -> None:
         async with listening(lambda: contexts.server, lambda: End(echo=True)) as port:
             for _ in range(3):
                 client = await connect(port, contexts.client, End(greeting=b"x"))
-                await eventually(lambda end=client: end.received)
+                await eventually(partial(getattr, client, "received"))
                 assert client.transport is not None
                 assert client.transport.get_extra_info("ssl_object").session_reused is False
                 client.transport.close()
@@ -273,7 +274,7 @@ def test_a_client_without_certificate_is_not_heard() -> None:
         async with listening(lambda: honest.server, new_end) as port:
             client = await connect(port, bare, End(greeting=b"let me in"))
             await eventually(lambda: client.lost)
-        assert all(not end.received for end in accepted)
+        assert not any(end.transport for end in accepted)  # TLS itself ends it
 
     run(main)
 

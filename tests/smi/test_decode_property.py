@@ -116,7 +116,7 @@ def places(value: object, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @st.composite
 def bent(draw: st.DrawFn) -> dict[str, Any]:
     """A good manifest with up to three places deleted, renamed or replaced by anything."""
-    manifest = copy.deepcopy(draw(st.sampled_from(GOOD)))
+    manifest: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(GOOD)))
     for _ in range(draw(st.integers(min_value=0, max_value=3))):
         *above, last = draw(st.sampled_from(places(manifest)))
         at: Any = manifest

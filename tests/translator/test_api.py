@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -76,6 +77,14 @@ class Client:
         status, text = await self.ask(path)
         assert status == 200, text
         return json.loads(text)
+
+    async def only(self, path: str) -> dict[str, Any]:
+        """The one entry of a list."""
+        listed = await self.json(path)
+        assert isinstance(listed, list)
+        assert len(listed) == 1
+        entry: dict[str, Any] = listed[0]
+        return entry
 
 
 @asynccontextmanager
@@ -191,7 +200,7 @@ def test_sidecars(known: Known) -> None:
         subscriber = reconciler.subscribers["shop/web-0"]
         await subscriber.changed.wait()
         async with api(known) as client:
-            (before,) = await client.json("/sidecars")  # type: ignore[misc]
+            before = await client.only("/sidecars")
             assert before["acknowledged"] == 0
             assert before["desired"] == 5
             assert before["nack"] is None
@@ -200,7 +209,7 @@ def test_sidecars(known: Known) -> None:
             subscriber.slot.offer(Config())
             subscriber.slot.take(9.0)
             reconciler.acked(subscriber, subscriber.slot.version)
-            (after,) = await client.json("/sidecars")  # type: ignore[misc]
+            after = await client.only("/sidecars")
             assert (after["namespace"], after["name"], after["identity"]) == ("shop", "web-0", WEB)
             assert (after["acknowledged"], after["desired"], after["hosts"]) == (7, 7, 1)
             assert (after["nack"]["version"], after["nack"]["reason"]) == (5, "no")

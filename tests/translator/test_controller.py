@@ -141,9 +141,7 @@ def weights(applied: Applied) -> list[int]:
     if not applied.configs or "shop/web" not in applied.configs[-1].services:
         return []
     return [
-        backend.weight
-        for rule in applied.configs[-1].services["shop/web"].ports[80].rules
-        for backend in rule.backends
+        backend.weight for rule in applied.configs[-1].services["shop/web"].ports[80].rules for backend in rule.backends
     ]
 
 
@@ -165,7 +163,9 @@ def test_a_saved_split_reaches_the_sidecar_and_a_wrong_one_does_not(mesh: Mesh) 
             await eventually(lambda: mesh.errors)
             (line,) = mesh.errors
             assert line.startswith(f"{mesh.manifests}/split.yaml:8: spec.backends[0].weight: ")
-            (problem,) = await mesh.ask("/problems")  # type: ignore[misc]
+            problems = await mesh.ask("/problems")
+            assert isinstance(problems, list)
+            (problem,) = problems
             assert line == "{file}:{line}: {field}: {message}".format(**problem)
             mesh.save("other.yaml", SERVICES.replace("name: web", "name: other"))
             await asyncio.sleep(0.2)

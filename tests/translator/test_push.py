@@ -219,7 +219,10 @@ def test_who_does_not_read_holds_nobody_up(authority: Authority) -> None:
         control.reconciler._compile = compile_sidecar
         control.want(config(1))
         async with control.serving() as port, wire(port, contexts(authority, "web-1")) as deaf:
-            transport = deaf.socket._conn.transport  # type: ignore[union-attr]
+            connection = deaf.socket._conn
+            assert connection is not None
+            transport = connection.transport
+            assert transport is not None
             transport.pause_reading()
             await deaf.say(Hello())
             await eventually(lambda: control.known("web-1").slot.in_flight)

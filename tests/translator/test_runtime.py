@@ -50,7 +50,7 @@ def test_watching_gives_what_is_there_and_each_change(tmp_path: Path) -> None:
 
     async def watch() -> None:
         async for pods in PodsFile(path).watch():
-            seen.append(pods)
+            seen[len(seen) :] = [pods]
 
     async def main() -> None:
         watching = asyncio.create_task(watch())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import scenes
 from hypothesis import HealthCheck, given, settings
@@ -102,10 +104,10 @@ def test_a_grant_brings_only_the_services_of_its_destination_into_scope() -> Non
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scene=scenes.access_scenes, order=st.randoms(use_true_random=False))
-def test_the_order_in_which_objects_are_seen_changes_nothing(scene: Scene, order: object) -> None:
+def test_the_order_in_which_objects_are_seen_changes_nothing(scene: Scene, order: random.Random) -> None:
     objects, pods = list(scene.objects), list(scene.pods)
-    order.shuffle(objects)  # type: ignore[attr-defined]
-    order.shuffle(pods)  # type: ignore[attr-defined]
+    order.shuffle(objects)
+    order.shuffle(pods)
     one, other = World.of(scene.objects, scene.pods), World.of(objects, pods)
     hosts = frozenset({"web.one", "127.80.0.10"})
     for caller in scene.pods:

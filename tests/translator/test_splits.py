@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.contract.check import MAX_WEIGHT
 from translator.splits import normalized
 
-weights = st.lists(st.fractions(min_value=0, max_value=1000, max_denominator=1000), max_size=6)
+weights = st.lists(st.fractions(min_value=0, max_value=1000, max_denominator=100), max_size=4)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ def check_clusters(scene: oracle.Scene, config: Config) -> None:
                 referenced |= {backend.cluster for backend in rule.backends}
     assert set(config.clusters) == referenced
     for key, cluster in config.clusters.items():
-        service, _, port = key.rpartition(":")
+        owner, _, number = key.rpartition(":")
         found = {(endpoint.ip, endpoint.port) for endpoint in cluster.endpoints}
-        assert found == oracle.pods_behind(scene, service, int(port))
+        assert found == oracle.pods_behind(scene, owner, int(number))
         assert len(found) == len(cluster.endpoints)
 
 

@@ -35,10 +35,11 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mesh:
-    """A running mesh: its ``--name`` and the folder of manifests it follows."""
+    """A running mesh: its ``--name``, the folder of manifests it follows, and where its state is (None: as usual)."""
 
     name: str
     folder: Path
+    home: Path | None = None
 
     def address(self, workload: str) -> str:
         """The IP address of the first pod of ``workload``."""
@@ -70,19 +71,23 @@ class Mesh:
 
 @contextmanager
 def running(demo: str, manifests: Path, absent: Iterable[str], *, keep: bool) -> Iterator[Mesh]:
-    """A mesh that follows a copy of ``manifests``; it and the copy are gone afterwards, unless ``keep``."""
-    folder = Path(tempfile.mkdtemp(prefix=f"smi-demo-{demo}-"))
-    mesh = Mesh(name=f"demo-{demo}-{os.getpid()}", folder=folder)
+    """A mesh that follows a copy of ``manifests``; it and the copy are gone afterwards, unless ``keep``.
+
+    One that is kept has its state where ``smi local`` looks for it; the others
+    keep theirs to themselves, so that a demo may run several times at once.
+    """
+    place = Path(tempfile.mkdtemp(prefix=f"smi-demo-{demo}-"))
+    mesh = Mesh(name=f"demo-{demo}", folder=place / "manifests", home=None if keep else place / "state")
     kept = False
     try:
-        shutil.copytree(manifests, folder, ignore=shutil.ignore_patterns(*absent), dirs_exist_ok=True)
+        shutil.copytree(manifests, mesh.folder, ignore=shutil.ignore_patterns(*absent))
         _up(mesh)
         yield mesh
         kept = keep
     finally:
         if not kept:
             _smi(mesh, "down")
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _up(mesh: Mesh) -> None:
@@ -90,7 +95,12 @@ def _up(mesh: Mesh) -> None:
         mesh.name, "up", str(mesh.folder), "--detach", "--port", "0", "--timeout", f"{UP_TIMEOUT:.0f}s"
     )
     with subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        arguments,
+        env=_environment(mesh),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             _, errors = process.communicate()
@@ -103,8 +113,17 @@ def _up(mesh: Mesh) -> None:
 
 def _smi(mesh: Mesh, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        _command(mesh.name, verb, *arguments), capture_output=True, text=True, check=False, start_new_session=True
+        _command(mesh.name, verb, *arguments),
+        env=_environment(mesh),
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
+
+
+def _environment(mesh: Mesh) -> dict[str, str]:
+    return {**os.environ, **({"SMI_MESH_HOME": str(mesh.home)} if mesh.home else {})}
 
 
 def _command(name: str, verb: str, *arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
-from translator.identity.subject import BadIdentity, SidecarIdentity
+from translator.identity.subject import SidecarIdentity
 
 MAX_TOKEN: Final = 1024
 """Characters: the longest names Kubernetes allows give 870."""
@@ -51,7 +51,7 @@ def verify(key: bytes, token: str) -> SidecarIdentity:
     try:
         claims = json.loads(_decode(payload))
         return SidecarIdentity(namespace=claims["ns"], service_account=claims["sa"], pod=claims["pod"])
-    except (ValueError, KeyError, TypeError, AttributeError, BadIdentity):
+    except (ValueError, KeyError, TypeError, AttributeError):  # BadIdentity is a ValueError
         raise TokenRejected("the token's claims are malformed") from None
 
 

@@ -109,10 +109,10 @@ def http_check(
                 allow_redirects=False,
             ) as response:
                 return "" if 200 <= response.status < 400 else f"GET {url} answers {response.status}"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return f"GET {url}: {str(error) or 'no answer'}"
         except TimeoutError:
             return f"GET {url}: no answer in {timeout:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return f"GET {url}: {str(error) or 'no answer'}"
 
     return ask
 

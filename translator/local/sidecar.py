@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy.contract.config import ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
 from smi.workloads import Container, Namespace, Service, Workload
 from translator.local.addresses import listen_port
 from translator.local.records import MeshRecord, PodRecord
-from translator.local.state import MeshState
+
+if TYPE_CHECKING:
+    from translator.local.state import MeshState
 
 OUTBOUND = 4140
 MESH = 4143

@@ -45,6 +45,8 @@ def test_the_bad_ones_are_many() -> None:
         ("escaped slash", "percent-escape"),
         ("root path", "no path"),
         ("dot-dot segment", "dot segment"),
+        ("empty middle segment", "empty or dot segment"),
+        ("non-ASCII name", "unreadable"),
         ("2,049 bytes", "2049 bytes"),
         ("NUL within", "control"),
         ("CR LF header", "control"),

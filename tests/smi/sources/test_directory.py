@@ -63,12 +63,13 @@ def test_a_folder_given_twice_or_nested_is_read_once(tmp_path: Path, monkeypatch
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
     (tmp_path / "sub" / "n.yaml").symlink_to("m.yaml")
     monkeypatch.chdir(tmp_path)
-    for roots in (
+    spelled: tuple[list[Path | str], ...] = (
         [tmp_path, tmp_path],
         [tmp_path, tmp_path / "sub"],
         [tmp_path / "sub", tmp_path],
         [".", tmp_path / "link"],
-    ):
+    )
+    for roots in spelled:
         snapshot = DirectorySource(roots).load()
         assert (held(snapshot), snapshot.problems) == ({"m": 80}, ())
 
@@ -80,6 +81,11 @@ def test_a_workload_runs_in_the_folder_of_its_manifest(tmp_path: Path) -> None:
     (workload,) = DirectorySource([tmp_path]).load().objects.values()
     assert isinstance(workload, Workload)
     assert workload.folder == str(tmp_path / "sub")
+
+
+def replaced(path: Path, make: Callable[[Path], None]) -> None:
+    path.unlink()
+    make(path)
 
 
 WRONG: list[tuple[str, Callable[[Path], object], str]] = [
@@ -95,11 +101,15 @@ WRONG: list[tuple[str, Callable[[Path], object], str]] = [
     ("latin", lambda path: path.write_bytes(b"a: b\nc: \xe9t\xe9\n"), "m.yaml:2: file: is not UTF-8"),
     ("binary", lambda path: path.write_bytes(bytes(range(256))), "m.yaml:"),
     ("large", lambda path: path.write_bytes(b"#" * (MAX_TEXT + 1)), f"m.yaml:1: file: is larger than {MAX_TEXT} bytes"),
-    ("pipe", lambda path: (path.unlink(), os.mkfifo(path)), "m.yaml:1: file: cannot be read: is not a regular file"),
-    ("loop", lambda path: (path.unlink(), path.symlink_to(path)), "m.yaml:1: file: cannot be read: Too many levels"),
+    ("pipe", lambda path: replaced(path, os.mkfifo), "m.yaml:1: file: cannot be read: is not a regular file"),
+    (
+        "loop",
+        lambda path: replaced(path, lambda place: place.symlink_to(place)),
+        "m.yaml:1: file: cannot be read: Too many levels",
+    ),
     (
         "dangling",
-        lambda path: (path.unlink(), path.symlink_to("nowhere")),
+        lambda path: replaced(path, lambda place: place.symlink_to("nowhere")),
         "m.yaml:1: file: cannot be read: No such file or directory",
     ),
 ]

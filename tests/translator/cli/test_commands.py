@@ -169,6 +169,6 @@ def test_status_as_text() -> None:
     }
     lines = as_text(data)
     assert lines[0] == 'mesh "m": controller 9, API http://127.0.0.1:8001'
-    assert lines[3].split() == "default web-1 yes 127.80.0.2 sa 10 11 3 2026-01-01T00:00:00Z".split()
-    assert lines[4].split() == "default x no 127.80.0.3 sa - - - - NoCommand".split()
+    assert lines[3].split() == ["default", "web-1", "yes", "127.80.0.2", "sa", "10", "11", "3", "2026-01-01T00:00:00Z"]
+    assert lines[4].split() == ["default", "x", "no", "127.80.0.3", "sa", "-", "-", "-", "-", "NoCommand"]
     assert lines[5] == "problem: a.yaml:3: spec: is wrong"

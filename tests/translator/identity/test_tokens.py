@@ -79,6 +79,8 @@ def test_one_changed_character_is_rejected(position: int) -> None:
         "é" + TOKEN,
         "\x00" + TOKEN,
         "\ud800",
+        "\ud800.x",
+        "x.\ud800",
     ],
 )
 def test_a_malformed_token_is_rejected(token: str) -> None:

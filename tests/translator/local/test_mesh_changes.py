@@ -127,6 +127,7 @@ def test_a_pod_that_leaves_is_no_endpoint_while_it_drains(mesh: LocalMesh) -> No
     leaving = until(
         lambda: next((pod for pod in mesh.pods("extra") if pod["phase"] == "Terminating"), None), "it is leaving"
     )
+    assert leaving is not None
     assert not leaving["ready"]
     assert is_alive(extra["app"]["pid"])
     until(lambda: not mesh.pods("extra"), "it has gone")
