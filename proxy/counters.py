@@ -9,6 +9,7 @@ renders the names that Linkerd's proxies made common.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -40,17 +41,14 @@ class Series:
     __slots__ = ("by_status", "histogram", "seconds")
 
     def __init__(self) -> None:
-        self.by_status: dict[int, int] = {}
-        self.histogram: dict[int, int] = {}
+        self.by_status: defaultdict[int, int] = defaultdict(int)
+        self.histogram: defaultdict[int, int] = defaultdict(int)
         self.seconds = 0.0
 
     def add(self, status: int, seconds: float) -> None:
         """Count one request that ended with HTTP ``status`` after ``seconds``."""
-        by_status = self.by_status
-        by_status[status] = by_status.get(status, 0) + 1
-        bucket = int(math.log(max(seconds, 1e-6) * 1e6) / GROWTH)
-        histogram = self.histogram
-        histogram[bucket] = histogram.get(bucket, 0) + 1
+        self.by_status[status] += 1
+        self.histogram[int(math.log(seconds * 1e6) / GROWTH) if seconds > 1e-6 else 0] += 1
         self.seconds += seconds
 
     @property

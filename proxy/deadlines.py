@@ -43,7 +43,8 @@ class Deadlines:
         self._members.discard(member)
 
     def _sweep(self) -> None:
+        # First of all: a member that fails must not end the time-outs of all others.
+        self._timer = self._loop.call_later(SWEEP, self._sweep) if self._members else None
         now = self._loop.time()
         for member in [member for member in self._members if member.deadline <= now]:
-            member.expired()
-        self._timer = self._loop.call_later(SWEEP, self._sweep) if self._members else None
+            self._loop.call_soon(member.expired)

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.deadlines import Deadlines
-from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, reset
+from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, connect_failure, reset
 from proxy.http1.answer import Answer, status_line
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
 from proxy.http1.client import ClientConnection, open_connection
 from proxy.http1.head import CHUNKED, MAX_HEAD, RequestHead, ResponseHead
+from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from proxy.counters import Counters, Series
@@ -49,8 +50,8 @@ class Router(Protocol):
         Raises ``Refusal``.
         """
 
-    def render(self, exchange: Exchange) -> bytes:
-        """The request line and Host as they go out, and headers of our own."""
+    def render(self, exchange: Exchange) -> tuple[bytes, ...]:
+        """The request line and Host as they go out, and headers of our own, in pieces to be joined."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +71,10 @@ class Forwarding:
 
 
 class Exchange:
-    """One request on ``down`` and what becomes of it. ``tried`` are the endpoints that failed it."""
+    """One request on ``down`` and what becomes of it.
+
+    ``tried`` are the endpoints that failed it; ``stale``: the last only by an old connection that broke.
+    """
 
     __slots__ = (
         "_answer",
@@ -81,7 +85,6 @@ class Exchange:
         "_response_held",
         "_size",
         "_target",
-        "_tunnel",
         "_wire",
         "_written",
         "down",
@@ -91,6 +94,7 @@ class Exchange:
         "request_done",
         "route",
         "series",
+        "stale",
         "tried",
         "up",
     )
@@ -103,6 +107,7 @@ class Exchange:
         self.ended = False
         self.up: ClientConnection | None = None
         self.tried: tuple[EndpointState, ...] = ()
+        self.stale = False
         self.series: Series | None = None
         self.route: Any = None  # the router's own memory of what it decided
         self._target: EndpointState | None = None
@@ -115,12 +120,11 @@ class Exchange:
         self._response_held = False
         self._partial = b""
         self._interim = 0
-        self._tunnel = False
 
     @property
     def takes_request(self) -> bool:
         """Whether bytes from the client belong to this exchange."""
-        return not self.request_done or self._tunnel
+        return not self.request_done
 
     # -- the request ---------------------------------------------------------------------------
 
@@ -156,7 +160,7 @@ class Exchange:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
         elif head.method in ("POST", "PUT", "PATCH"):
             framing = b"content-length: 0\r\n"
-        return b"".join((self.down.forwarding.router.render(self), *head.lines, framing, b"\r\n"))
+        return b"".join((*self.down.forwarding.router.render(self), *head.lines, framing, b"\r\n"))
 
     def attempt(self) -> None:
         """Choose an endpoint and send the request there; also called again by a router that had to wait."""
@@ -174,7 +178,8 @@ class Exchange:
         self._target = target
         target.load.pending += 1
         forwarding = self.down.forwarding
-        connection = target.acquire(forwarding.loop.time(), certain=self.head.method not in IDEMPOTENT)
+        now = self._began if not self.tried else forwarding.loop.time()
+        connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
             self._attach(connection)
@@ -191,14 +196,19 @@ class Exchange:
             return
         if self.ended:
             target.release(connection, forwarding.loop.time())
-        else:
+        elif connection.usable:
             self._attach(connection)
+        else:
+            # Closed while this task waited for its turn: nobody would ever tell the exchange.
+            connection.close()
+            self._move_on(connect_failure(f"{target.name}: closed as soon as it was open"))
 
     def _attach(self, connection: ClientConnection) -> None:
         self.up = connection
         connection.exchange = self
-        self._flush()
+        # In this order: what is written now may be more than the upstream takes, and hold the client.
         self.down.continue_reading()
+        self._flush()
 
     def _flush(self) -> None:
         """Write what the present upstream has not had; keep it while it may be needed again."""
@@ -216,11 +226,7 @@ class Exchange:
             self._written = 0
 
     def request_received(self, data: bytes) -> None:
-        """Body bytes (or, in a tunnel, any bytes) from the client."""
-        if self._tunnel:
-            if self.up is not None:
-                self.up.write(data)
-            return
+        """Body bytes from the client."""
         self._take_body(data)
         if not self.ended:
             self._flush()
@@ -246,10 +252,6 @@ class Exchange:
 
     def half_closed(self) -> bool:
         """The client sends no more; whether its answer is still due."""
-        if self._tunnel:
-            if self.up is not None:
-                self.up.close()
-            return False
         if not self.request_done:
             self.refuse(BadRequest("the request's body is shorter than announced", 408))
         return True
@@ -258,9 +260,6 @@ class Exchange:
 
     def response_received(self, data: bytes) -> None:
         """Bytes from the upstream."""
-        if self._tunnel:
-            self.down.transport.write(data)
-            return
         try:
             if self._answer is None:
                 self._read_heads(data)
@@ -328,42 +327,41 @@ class Exchange:
         """101: from here on both connections are one tunnel, if that was asked for."""
         if not self.head.upgrade or head.upgrade.strip().lower() != self.head.upgrade.strip().lower():
             raise BadResponse("switching protocols was not asked for")
-        self._tunnel = True
-        self.keep = False
+        up, down = self.up, self.down
+        assert up is not None
         lines = b"".join(head.lines)
-        self.down.transport.write(
+        tunnel = Tunnel(down, up, lambda: self._end(101))
+        down.transport.write(
             b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (status_line(head), lines, head.upgrade, rest)
         )
-        early = self.down.take_buffer()
-        if early and self.up is not None:
-            self.up.write(early)
+        down.hand_over(tunnel)
 
-    def response_ended(self) -> None:
-        """The upstream sends no more."""
-        if self._tunnel:
-            self._drop_upstream()
-            self._end(101)
-            self.down.finish()
-        elif self._answer is not None:
+    def response_ended(self) -> bool:
+        """The upstream sends no more; whether its connection stays open nevertheless."""
+        if self._answer is not None:
             last = self._answer.feed_eof()
             if last is not None:
                 self.down.transport.write(last)
                 self._complete(self._answer)
+        return False
 
     def _complete(self, answer: Answer) -> None:
         """The answer is written whole."""
-        up, target, forwarding = self.up, self._target, self.down.forwarding
+        up, target = self.up, self._target
         assert up is not None
         assert target is not None
+        now = self.down.forwarding.loop.time()
         self.up = None
         up.exchange = None
-        if answer.reusable and self.request_done:
+        if not self.request_done:
+            up.abort()
+        elif answer.reusable and not up.blocked:
             if self._response_held:
                 up.transport.resume_reading()
-            target.release(up, forwarding.loop.time())
+            target.release(up, now)
         else:
             up.close()
-        self._end(answer.response.status)
+        self._settle(answer.response.status, now)
         self.down.exchange_done(keep=answer.keep and self.keep and self.request_done)
 
     def hold_response(self) -> None:
@@ -384,20 +382,17 @@ class Exchange:
     def upstream_lost(self, connection: ClientConnection) -> None:
         """The upstream's connection ended before its answer did."""
         self.up = None
-        if self._tunnel:
-            self._end(101)
-            self.down.finish()
-        elif self._answer is not None:
+        if self._answer is not None:
             # A truncated answer must not look like a whole one.
             self._failed()
             self._end(502)
             self.down.exchange = None
             self.down.transport.abort()
         elif not connection.fresh and self.head.method in IDEMPOTENT and self._interim == 0 and not self._partial:
-            self._move_on(reset("the connection broke before an answer"), stale=True)
+            self._move_on(reset(f"{connection.endpoint.name}: the connection broke before an answer"), stale=True)
         else:
             self._failed()
-            self.refuse(reset("the upstream closed the connection without an answer"))
+            self.refuse(reset(f"{connection.endpoint.name} closed the connection without an answer"))
 
     def _peer_could_not_connect(self, mesh: dict[bytes, bytes]) -> bool:
         """The server's own sidecar says that its application got nothing: as good as not connected."""
@@ -411,12 +406,13 @@ class Exchange:
     def _move_on(self, failure: Refusal, *, stale: bool = False) -> None:
         """This endpoint did not get the request: try another, else tell the client.
 
-        ``stale``: it was only an old connection that broke; without another endpoint a new one may do.
+        ``stale``: it was only an old connection that broke; where the backend has no other endpoint, a new one may do.
         """
         target = self._target
         assert target is not None
-        self._failed()
+        self._failed(its_fault=not stale)
         self.tried = (*self.tried, target)
+        self.stale = stale
         if self._size > REPLAY_LIMIT and not self._wire:
             self.refuse(failure)
             return
@@ -435,12 +431,13 @@ class Exchange:
         if following is not None:
             self._send_to(following)
 
-    def _failed(self) -> None:
-        """Settle the present attempt as a failure of its endpoint."""
+    def _failed(self, *, its_fault: bool = True) -> None:
+        """Settle the present attempt, as a failure of its endpoint if it is to blame."""
         if self._target is not None:
             target, self._target = self._target, None
             target.load.pending -= 1
-            target.load.failed(self.down.forwarding.loop.time())
+            if its_fault:
+                target.load.failed(self.down.forwarding.loop.time())
 
     def _drop_upstream(self) -> None:
         up, self.up = self.up, None
@@ -460,7 +457,7 @@ class Exchange:
             self.down.transport.abort()
             return
         keep = self.keep and self.request_done and not isinstance(refusal, BadRequest)
-        keep = keep and not self.down.forwarding.draining
+        keep = keep and not (self.head.old or self.down.forwarding.draining)
         self.down.answer(refusal, head_only=self.head.method == "HEAD", keep=keep)
 
     def abandon(self) -> None:
@@ -469,12 +466,14 @@ class Exchange:
         self._end(499)
 
     def _end(self, status: int) -> None:
-        if self.ended:
-            return
+        if not self.ended:
+            self._settle(status, self.down.forwarding.loop.time())
+
+    def _settle(self, status: int, now: float) -> None:
         self.ended = True
         self._wire = []
         if self._target is not None:
             self._target.load.pending -= 1
             self._target = None
         if self.series is not None:
-            self.series.add(status, self.down.forwarding.loop.time() - self._began)
+            self.series.add(status, now - self._began)

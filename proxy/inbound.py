@@ -7,9 +7,9 @@ sees and what the application gets.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from proxy.authorize import Caller
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
@@ -24,6 +24,7 @@ class Inbound:
 
     def __init__(self, sidecar: Sidecar, table: Callable[[], Table], now: Callable[[], float]) -> None:
         self._app_address = sidecar.app_address or sidecar.listeners.address
+        self._app_ports = sidecar.app_ports
         listeners = sidecar.listeners
         # A request for one of our own ports would come back to us for ever.
         self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
@@ -33,12 +34,11 @@ class Inbound:
         self._series: dict[tuple[int, str], Series] = {}
         self.forwarding: Forwarding
 
-    def render(self, exchange: Exchange) -> bytes:
+    def render(self, exchange: Exchange) -> tuple[bytes, ...]:
         """See ``proxy.forward.Router``."""
         head = exchange.head
-        line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method.encode(), head.target, head.authority)
-        client = client_id(exchange.down.caller)
-        return line + b"smi-mesh-client-id: %b\r\n" % client if client else line
+        client = client_line(exchange.down.caller.identity)
+        return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n", client)
 
     def select(self, exchange: Exchange) -> EndpointState:
         """See ``proxy.forward.Router``."""
@@ -64,8 +64,13 @@ class Inbound:
             raise Denied(verdict.reason, verdict.by)
         app = self._app.get(down.port)
         if app is None:
-            app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=down.port))
+            port = self._app_ports.get(down.port, down.port)
+            app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
+
+    def retire_idle(self) -> None:
+        """Close idle connections to the application."""
+        self._apps.retire_idle()
 
     def _counted(self, port: int, peer: str) -> Series:
         series = self._series.get((port, peer))
@@ -76,9 +81,10 @@ class Inbound:
         return series
 
 
-def client_id(caller: Caller) -> bytes:
-    """What the application is told about its caller: ``<namespace>/<serviceaccount>``, empty without identity."""
-    if not caller.identity:
+@functools.lru_cache(maxsize=1024)
+def client_line(identity: str) -> bytes:
+    """The header that tells the application who calls: ``<namespace>/<serviceaccount>``; empty without identity."""
+    if not identity:
         return b""
-    parts = caller.identity.split("/")
-    return f"{parts[4]}/{parts[6]}".encode()
+    parts = identity.split("/")
+    return f"smi-mesh-client-id: {parts[4]}/{parts[6]}\r\n".encode()

@@ -5,8 +5,9 @@
 * clear: one per container port, callers without identity.
 
 Plain text goes over uvloop's own transports, TLS over aiofastnet's: each is the
-cheaper one for its kind (measured per request). The mesh listener accepts plain sockets and hands each to TLS with the context
-of the moment, so that a rotated certificate takes effect at once.
+cheaper one for its kind (measured per request). The mesh listener accepts plain
+sockets and hands each to TLS with the context of the moment, so that a rotated
+certificate takes effect at once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 BACKLOG = 4096
 # Connections taken from a listener in one go, so that a flood of them does not starve the rest.
 ACCEPTS_AT_ONCE = 64
+# Seconds until the next try when the process is out of descriptors (asyncio's own pause).
+ACCEPT_PAUSE = 1.0
 # Handshakes under way at once: each costs about a millisecond of CPU, so this is a second's worth and some.
 MAX_HANDSHAKES = 1024
 HANDSHAKE_TIMEOUT = 10.0
@@ -123,8 +126,10 @@ class ListenerSet:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                # Out of descriptors: the connection stays in the backlog; the loop asks again.
+                # Out of descriptors: the connection stays in the backlog until there are some again.
                 log.error("accept failed error=%s", error)
+                self._loop.remove_reader(listener.fileno())
+                self._loop.call_later(ACCEPT_PAUSE, self._accept_again)
                 return
             contexts = self._contexts()
             if contexts is None or self._handshakes >= MAX_HANDSHAKES:
@@ -134,6 +139,10 @@ class ListenerSet:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._handshakes += 1
             self._inbound.spawn(self._secure(sock, contexts))
+
+    def _accept_again(self) -> None:
+        if self._mesh is not None:
+            self._loop.add_reader(self._mesh.fileno(), self._accept, self._mesh)
 
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
         try:

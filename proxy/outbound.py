@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.balance import choose
+from proxy.connect import Connect
+from proxy.contract.check import is_host
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import EndpointState
@@ -47,31 +49,38 @@ class Outbound:
         self._egress: dict[tuple[str, int], EndpointState] = {}
         self.forwarding: Forwarding
 
-    def render(self, exchange: Exchange) -> bytes:
+    def render(self, exchange: Exchange) -> tuple[bytes, ...]:
         """See ``proxy.forward.Router``."""
         head = exchange.head
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method.encode(), head.target, head.authority)
+        return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n")
 
     def select(self, exchange: Exchange) -> EndpointState | None:
         """See ``proxy.forward.Router``."""
         chosen = exchange.route
         if chosen is None:
-            head = exchange.head
-            if head.method == "CONNECT":
-                raise BadRequest("CONNECT is not forwarded", 405)
-            table = self._table()
-            authority = head.authority
-            tunnel = exchange.down.connect_authority
-            route = table.route(tunnel or authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
+            authority = exchange.down.connect_authority or exchange.head.authority
+            route = self._table().route(authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
             if isinstance(route, PortRoute):
+                if isinstance(exchange, Connect):
+                    self._enter(exchange)
+                    return None
                 return self._through(exchange, route)
+            if not authority:
+                raise BadRequest("a request without Host names no destination")
             if isinstance(route, Missing):
                 return self._elsewhere(exchange, route)
+            if not is_host(route.host):
+                return self._elsewhere(exchange, Missing(route.host, route.port, known=False))
             self._ask(exchange, route.host)
             return None
         if isinstance(chosen, Chosen):
             return self._again(exchange, chosen)
         raise no_endpoint("no other endpoint")
+
+    def _enter(self, exchange: Connect) -> None:
+        if exchange.down.connect_authority:
+            raise BadRequest("CONNECT inside CONNECT", 405)
+        exchange.enter()
 
     def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState:
         rule: RuleRoute | None = None
@@ -101,10 +110,14 @@ class Outbound:
         return series
 
     def _again(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
-        """Another endpoint of the same backend, else of another backend with a weight."""
+        """Another endpoint of the same backend, else of another backend with a weight.
+
+        An old connection that broke says nothing against its backend: a new one is tried before another backend,
+        so that a split stays exact.
+        """
         now = self.forwarding.loop.time()
         candidates = [chosen.backend]
-        if chosen.rule is not None:
+        if chosen.rule is not None and not exchange.stale:
             candidates += [b for b in chosen.rule.backends if b.weight and b is not chosen.backend]
         for backend in candidates:
             endpoint = choose(backend.endpoints, now, random.random, exchange.tried)

@@ -63,7 +63,7 @@ class Sidecar:
         self._deadlines = Deadlines(loop)
         self._tasks: asyncio.TaskGroup
         outbound = Outbound(self._settings, lambda: self.table, self._subscription)
-        inbound = Inbound(self._settings, lambda: self.table, loop.time)
+        inbound = self._apps = Inbound(self._settings, lambda: self.table, loop.time)
         outbound.forwarding = self._outbound = self._forwarding("outbound", outbound)
         inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
 
@@ -116,7 +116,14 @@ class Sidecar:
         return self.contexts
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
-        return self._tasks.create_task(_guarded(coroutine))
+        guarded = _guarded(coroutine)
+        try:
+            return self._tasks.create_task(guarded)
+        except RuntimeError:
+            # The sidecar has just stopped; the connection this was for is being aborted.
+            guarded.close()
+            coroutine.close()
+            return None
 
     def status(self) -> Status:
         """For the admin port."""
@@ -138,6 +145,7 @@ class Sidecar:
             async with asyncio.TaskGroup() as self._tasks:
                 await listeners.open()
                 background = asyncio.create_task(self._keep_current(), name="identity and subscription")
+                background.add_done_callback(_tell)
                 await stop.wait()
                 await self._drain()
                 listeners.close()
@@ -146,6 +154,8 @@ class Sidecar:
                 for forwarding in (self._outbound, self._inbound):
                     for connection in list(forwarding.connections):
                         connection.transport.abort()
+                self._endpoints.retire_idle()
+                self._apps.retire_idle()
                 raise _Stopped
         except* _Stopped:
             pass
@@ -185,6 +195,12 @@ class Sidecar:
                 connection.drain()
         while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_STEP)
+
+
+def _tell(background: asyncio.Task[None]) -> None:
+    """Requests are served on with what there is, but somebody has to know."""
+    if not background.cancelled() and background.exception() is not None:
+        log.error("no more certificates and configs from now on", exc_info=background.exception())
 
 
 class _Stopped(Exception):

@@ -194,9 +194,9 @@ class Answered:
 
 
 class App:
-    """An application. Its connections wait in ``accepted`` to be played by the test, unless ``answers`` says what to say.
+    """An application. Its connections wait in ``accepted`` to be played by the test.
 
-    ``answers`` is called with each request head (no bodies) and gives the bytes to send.
+    Unless there is ``answers``: called with each request head (no bodies), it gives the bytes to send.
     """
 
     def __init__(self, answers: Callable[[bytes], bytes] | None = None, *, name: str = "", port: int = 0) -> None:
@@ -298,7 +298,7 @@ def split(
 
 @dataclass
 class Playing:
-    """A sidecar under test. ``logged`` are records of level error and above, ``failures`` what the loop complained of."""
+    """A sidecar under test. ``logged``: records of level error and above; ``failures``: what the loop complained of."""
 
     sidecar: Sidecar
     outbound: int
@@ -331,13 +331,12 @@ class Playing:
         known = [*cast(Any, self.sidecar)._endpoints._states.values(), *inbound._apps._states.values()]
         return cast("list[EndpointState]", known)
 
-    def open_exchanges(self) -> int:
-        sides = cast(Any, self.sidecar)._outbound, cast(Any, self.sidecar)._inbound
-        return sum(connection.exchange is not None for side in sides for connection in side.connections)
+    def downstreams(self) -> list[Any]:
+        """The connections of clients and callers, to look inside."""
+        return [*cast(Any, self.sidecar)._outbound.connections, *cast(Any, self.sidecar)._inbound.connections]
 
-    def open_connections(self) -> int:
-        sides = cast(Any, self.sidecar)._outbound, cast(Any, self.sidecar)._inbound
-        return sum(len(side.connections) for side in sides)
+    def open_exchanges(self) -> int:
+        return sum(connection.exchange is not None for connection in self.downstreams())
 
     async def settled(self) -> None:
         """Nothing is under way and nothing was forgotten."""
@@ -392,9 +391,8 @@ async def playing(
         logging.getLogger().removeHandler(watch)
         now.stop.set()
         await gone(now.clients)
-        for side in (cast(Any, sidecar)._outbound, cast(Any, sidecar)._inbound):
-            for connection in list(side.connections):
-                connection.transport.abort()
+        for connection in now.downstreams():
+            connection.transport.abort()
         await running
 
 

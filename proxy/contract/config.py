@@ -178,7 +178,8 @@ class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a sidecar is told by whoever starts it; never pushed.
 
-    ``app_address`` is where the application listens; ``egress`` lets names of
+    ``app_address`` is where the application listens, ``app_ports`` on which port
+    where that is not the container port (it may not bind it); ``egress`` lets names of
     another world through. ``state`` is the folder for the last good config.
     """
 
@@ -196,6 +197,7 @@ class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str = ""
     log_level: str = "info"
     access_log: str = ""
+    app_ports: dict[int, int] = {}
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):

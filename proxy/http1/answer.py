@@ -14,6 +14,7 @@ from proxy.http1.head import UNTIL_CLOSE, RequestHead, ResponseHead
 # Status lines as written; few different ones occur.
 _STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
 _STATUS_LINES_MAX = 256
+_BODYLESS = frozenset({204, 304})
 
 
 class Answer:
@@ -31,7 +32,7 @@ class Answer:
         self._left = 0  # bytes of a body with length that have not come
         self._body: Body | None = None  # a body of any other kind
         length = response.length
-        if bodyless(request, response):
+        if response.status in _BODYLESS or request.method == "HEAD":
             self.done = True
         elif length >= 0:
             self._left = length
@@ -99,7 +100,7 @@ class Answer:
 
 def bodyless(request: RequestHead, response: ResponseHead) -> bool:
     """Whether an answer has no body whatever its headers say (RFC 9112 §6.3)."""
-    return response.status in (204, 304) or request.method == "HEAD"
+    return response.status in _BODYLESS or request.method == "HEAD"
 
 
 def status_line(response: ResponseHead) -> bytes:

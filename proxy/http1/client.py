@@ -24,6 +24,7 @@ from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 if TYPE_CHECKING:
     from proxy.endpoints import EndpointState
     from proxy.forward import Exchange
+    from proxy.tunnel import Tunnel
 
 # Seconds to open a connection, handshake included. Linkerd's default is 1 s too: a pod that is
 # there answers in milliseconds, and one that is not must not hold the request.
@@ -32,11 +33,16 @@ HANDSHAKE_TIMEOUT = 5.0
 
 
 class ClientConnection(asyncio.Protocol):
-    """One upstream connection. ``usable`` turns false as soon as it must not carry another request."""
+    """One upstream connection.
+
+    ``usable`` turns false as soon as it must not carry another request;
+    ``blocked``: the upstream reads slower than we write.
+    """
 
     __slots__ = (
         "_loop",
         "_preface",
+        "blocked",
         "endpoint",
         "exchange",
         "fileno",
@@ -52,11 +58,12 @@ class ClientConnection(asyncio.Protocol):
         self._loop = loop
         self.endpoint = endpoint
         self.heads = ResponseHeads(loop)
-        self.exchange: Exchange | None = None
+        self.exchange: Exchange | Tunnel | None = None
         self.transport: asyncio.Transport
         self.fileno = -1
         self.fresh = True
         self.usable = False
+        self.blocked = False
         self.opened = self.idle_since = loop.time()
         self._preface = encode_preface(endpoint.endpoint.port) if endpoint.endpoint.mesh else b""
 
@@ -88,8 +95,7 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None:
             self.endpoint.forget(self)
             return False
-        self.exchange.response_ended()
-        return False
+        return self.exchange.response_ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of ``asyncio.Protocol``."""
@@ -103,11 +109,13 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Part of ``asyncio.Protocol``: the upstream reads slower than the client sends."""
+        self.blocked = True
         if self.exchange is not None:
             self.exchange.down.hold_reading()
 
     def resume_writing(self) -> None:
         """Part of ``asyncio.Protocol``."""
+        self.blocked = False
         if self.exchange is not None:
             self.exchange.down.continue_reading()
 

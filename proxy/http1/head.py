@@ -59,6 +59,7 @@ _AUTHORITIES_MAX = 1024
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
 # What remains of a sound head without these is its line ends.
 _TEXT = bytes(set(range(32, 256)) - {127}) + b"\t"
+_LINE_ENDS = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -143,11 +144,17 @@ class RequestHead:
         self.upgrade = b""
 
     def header(self, name: str) -> str | None:
-        """A header's value for policy: any case, repeated ones joined; ``host`` is the authority."""
+        """A header's value for policy: any case, repeated ones joined; ``host`` is the authority.
+
+        Policy sees what goes on to the application: no header that is stripped on the way counts.
+        """
         if name == "host":
             return self.authority.decode("latin-1")
         wanted = name.encode("latin-1", "replace")
-        values = [value for key, value in self.raw_headers if key.lower() == wanted]
+        if wanted == b"upgrade":
+            return self.upgrade.decode("latin-1") or None
+        pairs = [line[:-2].split(b": ", 1) for line in self.lines]
+        values = [pair[1] for pair in pairs if pair[0].lower() == wanted]
         return b", ".join(values).decode("utf-8", "replace") if values else None
 
     @property
@@ -184,9 +191,7 @@ class RequestHeads:
         if line[3] != b"1" or line[4] not in b"01":
             raise BadRequest("HTTP version not supported", 505)
         if line[1] == b"CONNECT":
-            head = RequestHead("CONNECT", line[2], ())
-            head.authority = line[2]
-            return head
+            return self._parse_connect(line[2], block)
         try:
             messages, upgraded, tail = self._parser.feed_data(block)
         except http_exceptions.LineTooLong:
@@ -203,6 +208,17 @@ class RequestHeads:
         head.keep_alive = not message.should_close
         self._sort_headers(head)
         _settle_target(head)
+        return head
+
+    def _parse_connect(self, target: bytes, block: bytes) -> RequestHead:
+        """CONNECT has a target of its own kind (RFC 9112 §3.2.3) and no body; else it is read as any request."""
+        if not valid_authority(target) or not target.rpartition(b":")[2].isdigit():
+            raise BadRequest("CONNECT needs host:port")
+        head = self.parse(b"GET http://%b/%b" % (target, block[block.index(b" HTTP/") :]))
+        if head.length:
+            raise BadRequest("CONNECT with a body")
+        head.method = "CONNECT"
+        head.target = target
         return head
 
     def _sort_headers(self, head: RequestHead) -> None:
@@ -357,9 +373,9 @@ class ResponseHeads:
 
     def parse(self, block: bytes) -> ResponseHead:
         """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
-        skeleton = block.translate(None, _TEXT)
-        if skeleton != b"\r\n" * (len(skeleton) // 2) or b"\n " in block or b"\n\t" in block:
-            raise BadResponse("control character, bare line end or folded header in a response head")
+        line_count = _LINE_ENDS.get(block.translate(None, _TEXT))
+        if line_count is None:
+            raise BadResponse("control character, bare line end or too many headers in a response head")
         try:
             messages, _, _ = self._parser.feed_data(block)
         except http_exceptions.HttpProcessingError as error:
@@ -367,6 +383,9 @@ class ResponseHeads:
         if len(messages) != 1:
             raise BadResponse("malformed response head")
         message = messages[0][0]
+        if len(message.raw_headers) != line_count - 2:
+            # Status line and empty line aside, one header a line: the parser joined folded ones.
+            raise BadResponse("folded header in a response head")
         if not 100 <= message.code <= 599:
             raise BadResponse("status out of range")
         head = ResponseHead(message.code, message.reason.encode("utf-8", "surrogateescape"))
@@ -382,7 +401,7 @@ def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> N
         kind = _TREATMENT.get(name)
         if kind is None:
             kind = treatment(name)
-        if kind == PLAIN or kind == EXPECT or kind == HOST:  # noqa: PLR1714, SIM109 (quicker than a tuple, once per header)
+        if kind == PLAIN or kind == EXPECT or kind == HOST:  # noqa: SIM109 (quicker than a tuple, once per header)
             lines.append(b"".join((name, b": ", value, b"\r\n")))
         elif kind == LENGTH:
             if not value.isdigit() or (head.length >= 0 and head.length != int(value)):
@@ -400,15 +419,13 @@ def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> N
         if head.length >= 0 or encoding.strip(b" \t").lower() != b"chunked" or message.version.minor == 0:
             raise BadResponse("bad transfer-encoding")
         head.length = CHUNKED
-    _settle_keep_alive(head, message, named)
+    if named != b"keep-alive":
+        _settle_keep_alive(head, message, named)
 
 
 def _settle_keep_alive(head: ResponseHead, message: RawResponseMessage, named: bytes) -> None:
     if named:
-        option = named.lower()
-        if option == b"keep-alive":
-            return
-        options = {option.strip(b" \t") for option in option.split(b",")}
+        options = {option.strip(b" \t") for option in named.lower().split(b",")}
         head.keep_alive = b"close" not in options and (message.version.minor == 1 or b"keep-alive" in options)
         head.lines = _without_named(head.lines, named)
     else:

@@ -8,9 +8,11 @@ side's router (``proxy.outbound``, ``proxy.inbound``) through its ``Exchange``.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from proxy.authorize import NOBODY, Caller
+from proxy.connect import Connect
 from proxy.deadlines import NEVER
 from proxy.errors import BadRequest, Reason, Refusal
 from proxy.forward import Exchange
@@ -18,7 +20,12 @@ from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
 
 if TYPE_CHECKING:
     from proxy.forward import Forwarding
+    from proxy.tunnel import Tunnel
 
+log = logging.getLogger("proxy.server")
+
+# The first byte of a TLS connection (RFC 8446 §5.1: handshake).
+TLS_HANDSHAKE = 0x16
 # Seconds for a request head to be complete, from the connection's start or the head's first byte.
 HEAD_TIMEOUT = 10.0
 # Seconds a kept-alive connection may lie idle: longer than any client of ours keeps it, so that
@@ -68,7 +75,7 @@ class ServerConnection(asyncio.Protocol):
         self.port = port
         self.heads = RequestHeads(forwarding.loop, trusted=trusted)
         self.connect_authority = b""
-        self.exchange: Exchange | None = None
+        self.exchange: Exchange | Tunnel | None = None
         self.transport: asyncio.Transport
         self.deadline = NEVER
         self.lingering = False
@@ -154,6 +161,8 @@ class ServerConnection(asyncio.Protocol):
         """Take the request again."""
         if self._held:
             self._held = False
+            if self._eof:
+                return  # asking for more after the end would end the connection
             if self.exchange is not None and not self.exchange.request_done:
                 self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
             self.transport.resume_reading()
@@ -165,7 +174,8 @@ class ServerConnection(asyncio.Protocol):
     def _feed(self) -> None:
         if self._starving:
             self._starving = False
-            self.transport.resume_reading()
+            if not self._eof:
+                self.transport.resume_reading()
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -194,6 +204,8 @@ class ServerConnection(asyncio.Protocol):
                 raise BadRequest("empty lines instead of a request")
             return bool(self._buffer)
         if end < 0:
+            if data[0] == TLS_HANDSHAKE:
+                return self._refuse_tls()
             _check_partial(data)
             if not self._served or self.deadline - self.forwarding.loop.time() > HEAD_TIMEOUT:
                 self._served = True
@@ -203,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
             _check_partial(data[:end])
         head = self.heads.parse(data[: end + 4])
         self._served = True
-        exchange = Exchange(self, head)
+        exchange = Exchange(self, head) if head.method != "CONNECT" else Connect(self, head)
         self.exchange = exchange
         rest = data[end + 4 :]
         if head.length:
@@ -215,6 +227,14 @@ class ServerConnection(asyncio.Protocol):
             self.deadline = NEVER
             exchange.start(b"")
         return True
+
+    def _refuse_tls(self) -> bool:
+        """TLS where HTTP is due: inside CONNECT an answer in the clear would only confuse it."""
+        if not self.connect_authority:
+            raise BadRequest("TLS where HTTP/1.1 is expected")
+        log.info("TLS inside CONNECT authority=%s", self.connect_authority.decode("latin-1"))
+        self.finish()
+        return False
 
     def request_complete(self, rest: bytes) -> None:
         """The exchange has the whole request; ``rest`` came behind it."""
@@ -277,7 +297,7 @@ class ServerConnection(asyncio.Protocol):
     def _expired_at_last(self) -> None:
         """The answer is written; a client that still takes it in may go on."""
         unflushed = self.transport.get_write_buffer_size()
-        if unflushed == 0 or unflushed == self._unflushed:
+        if unflushed in (0, self._unflushed):
             self.transport.abort()
         else:
             self._unflushed = unflushed
@@ -294,11 +314,14 @@ class ServerConnection(asyncio.Protocol):
         self.transport.write(refusal_response(refusal, head_only=head_only, keep=keep))
         self.exchange_done(keep=keep)
 
-    def take_buffer(self) -> bytes:
-        """What came behind the request; it belongs to the tunnel that follows."""
+    def hand_over(self, tunnel: Tunnel) -> None:
+        """What came behind the request belongs to the tunnel that follows."""
         early, self._buffer = self._buffer, b""
         self._feed()
-        return early
+        if early:
+            tunnel.request_received(early)
+        if self._eof:
+            tunnel.half_closed()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer bytes that are no request."""

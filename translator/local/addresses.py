@@ -6,7 +6,7 @@ A mesh has one /24 of 127.80.0.0/16, where sidecars listen, and its twin in
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 SUBNETS = 256
@@ -62,17 +62,7 @@ def listen_port(port: int, first_unprivileged: int) -> int:
     return port if port >= first_unprivileged else UNPRIVILEGED_OFFSET + port
 
 
-def used_subnets(proc_net_tcp: str) -> frozenset[int]:
-    """Subnet numbers in which somebody listens, from the text of /proc/net/tcp."""
-    used = set()
-    for line in proc_net_tcp.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 3 and fields[3] == LISTEN:
-            octets = bytes.fromhex(fields[1].split(":")[0])[::-1]
-            if octets[0] == 127 and octets[1] in (80, 81):
-                used.add(octets[2])
-    return frozenset(used)
-
-
-LISTEN = "0A"
-"""TCP_LISTEN in /proc/net/tcp."""
+def used_subnets(addresses: Iterable[str]) -> frozenset[int]:
+    """Numbers of the subnets that these addresses lie in."""
+    octets = (address.split(".") for address in addresses if address.startswith(("127.80.", "127.81.")))
+    return frozenset(int(number) for _, _, number, _ in octets)

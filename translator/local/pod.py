@@ -32,6 +32,7 @@ from translator.local.environment import (
     no_command,
 )
 from translator.local.inherit import inherited
+from translator.local.listening import Listening
 from translator.local.own import own_variables
 from translator.local.plan import Instance, owner_of
 from translator.local.probes import Pace, Target, http_check, pace_of, readiness_check, watch
@@ -55,6 +56,7 @@ class Context:
     around: Surroundings
     token_key: bytes
     http: aiohttp.ClientSession
+    listening: Listening
     desired: Callable[[], Desired]
     changed: Callable[[], None]
     say: Callable[[str], None]
@@ -214,7 +216,7 @@ class RunningPod:
 
         async def beside(_process: Process) -> None:
             self._publish()
-            check = readiness_check(self._target(container, first=first), self._context.http)
+            check = readiness_check(self._target(container, first=first), self._context.http, self._context.listening)
             await watch(
                 check,
                 pace_of(container),

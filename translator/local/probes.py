@@ -14,6 +14,7 @@ from yarl import URL
 
 from smi.workloads import Container
 from translator.local.addresses import listen_port
+from translator.local.listening import Listening
 from translator.local.processes import Command, Process
 
 Check = Callable[[], Awaitable[str]]
@@ -79,11 +80,11 @@ class Target:
     command: Callable[[tuple[str, ...]], Command]
 
 
-def readiness_check(target: Target, http: aiohttp.ClientSession) -> Check:
+def readiness_check(target: Target, http: aiohttp.ClientSession, listening: Listening) -> Check:
     """What decides the readiness of a container: its probe, else an open port, else that it runs."""
     probe = target.container.readiness
     if probe is None:
-        return _any_open(target)
+        return _any_open(target, listening)
     if probe.kind == "exec":
         return lambda: _exec(target.command(probe.command), probe.timeout)
     port = _port(probe.port, target)
@@ -117,8 +118,8 @@ def http_check(
     return ask
 
 
-def _any_open(target: Target) -> Check:
-    """One of the declared TCP ports accepts connections; without declared ports it is enough to run."""
+def _any_open(target: Target, listening: Listening) -> Check:
+    """Something listens on one of the declared TCP ports; without declared ports it is enough to run."""
     ports = [
         listen_port(port.port, target.first_unprivileged) for port in target.container.ports if port.protocol == "TCP"
     ]
@@ -127,7 +128,7 @@ def _any_open(target: Target) -> Check:
         if not ports:
             return ""
         for port in ports:
-            if not await _connect(target.address, port, 1.0):
+            if await listening.is_open(target.address, port):
                 return ""
         return f"nothing listens on {target.address}:{ports[0]} (HOST and PORT)"
 

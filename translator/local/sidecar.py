@@ -77,6 +77,7 @@ def sidecar_file(record: PodRecord, ports: Iterable[int], around: Surroundings) 
     """The settings of one pod's sidecar. What listens at ``ports`` in the clear is meant for those container ports."""
     meta = record.pod.meta
     folder = around.state.pod(meta.namespace, meta.name)
+    bound = {port: listen_port(port, around.first_unprivileged) for port in ports}
     sidecar = Sidecar(
         pod=meta.name,
         namespace=meta.namespace,
@@ -89,8 +90,9 @@ def sidecar_file(record: PodRecord, ports: Iterable[int], around: Surroundings) 
             outbound=OUTBOUND,
             mesh=MESH,
             admin=ADMIN,
-            clear=tuple(ClearListener(port=listen_port(p, around.first_unprivileged), target=p) for p in ports),
+            clear=tuple(ClearListener(port=own, target=port) for port, own in bound.items()),
         ),
+        app_ports={port: own for port, own in bound.items() if port != own},
         tls=TlsFiles(
             bundle=str(around.state.authority / "bundle.pem"),
             certificate=str(folder.directory / "tls.crt"),

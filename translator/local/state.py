@@ -18,7 +18,7 @@ def root() -> Path:
     """The folder of all meshes of this user."""
     home = os.environ.get("SMI_MESH_HOME")
     if home:
-        return Path(home)
+        return Path(home).absolute()  # the mesh's processes have other working directories
     return Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"smi-mesh-{os.getuid()}"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from translator.local.addresses import SUBNETS, Subnet, used_subnets
 from translator.local.errors import NoFreeSubnet
+from translator.local.listening import read_sockets
 from translator.local.state import try_lock
 
 LOCKS = Path("/tmp/smi-mesh-subnets")
@@ -20,8 +20,7 @@ def take_subnet(locks: Path = LOCKS) -> tuple[Subnet, int]:
     outlived a killed mesh) is passed over.
     """
     make_shared_folder(locks)
-    # Linux keeps addresses in this file as the machine's own integers; the reader expects little-endian ones.
-    busy = used_subnets(Path("/proc/net/tcp").read_text()) if sys.byteorder == "little" else frozenset()
+    busy = used_subnets(address for address, _ in read_sockets())
     for number in range(SUBNETS):
         lock = None if number in busy else try_lock(locks / f"{number}.lock", 0o666)
         if lock is not None:

@@ -25,6 +25,7 @@ from translator.local.controllerprocess import Listener, keep_controller
 from translator.local.desired import Desired, desired_of
 from translator.local.environment import NO_COMMAND
 from translator.local.errors import NotReady, PodExists
+from translator.local.listening import Listening
 from translator.local.plan import Instance, Owner, Start, owner_of, plan, settled
 from translator.local.pod import Birth, Context, RunningPod
 from translator.local.processes import Kept
@@ -283,6 +284,7 @@ class Supervisor:
             around=self._around,
             token_key=self._token_key,
             http=http,
+            listening=Listening(),
             desired=lambda: self._desired,
             changed=self._changed,
             say=self._say,

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from translator.local.addresses import SUBNETS, Subnet, listen_port, next_host, used_subnets
-from translator.local.errors import NoFreeSubnet
+from translator.local.errors import NoFreeSubnet, PortTaken
+from translator.local.settings import DEFAULT_PORT
 from translator.local.state import try_lock
 from translator.local.subnets import take_subnet
+from translator.local.up import choose_port
 
 
 def test_a_subnet_and_its_twin() -> None:
@@ -36,14 +40,7 @@ def test_ports_of_root_are_moved_up(port: int, first: int, bound: int) -> None:
 
 
 def test_subnets_in_which_somebody_listens() -> None:
-    table = (
-        "  sl  local_address rem_address   st\n"
-        "   0: 0105507F:1F90 00000000:0000 0A 0\n"  # 127.80.5.1 listens
-        "   1: 0207517F:1F90 00000000:0000 0A 0\n"  # 127.81.7.2 listens
-        "   2: 0209507F:1F90 0105507F:1F91 01 0\n"  # 127.80.9.2 is only connected
-        "   3: 0100007F:1F90 00000000:0000 0A 0\n"  # 127.0.0.1
-    )
-    assert used_subnets(table) == {5, 7}
+    assert used_subnets(["127.80.5.1", "127.81.7.2", "127.0.0.1", "0.0.0.0", "::1", "127.82.9.1"]) == {5, 7}
 
 
 def test_meshes_take_different_subnets_and_give_them_back(tmp_path: Path) -> None:
@@ -64,3 +61,17 @@ def test_all_subnets_taken(tmp_path: Path) -> None:
     for lock in locks:
         assert lock is not None
         os.close(lock)
+
+
+def test_the_api_gets_the_port_asked_for_or_a_free_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"port {taken} of 127.0.0.1 is taken"):
+            choose_port(taken)
+    assert choose_port(taken) == taken
+    assert choose_port(0) > 0
+
+
+def test_without_a_wish_a_second_mesh_gets_another_port() -> None:
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", DEFAULT_PORT)):
+        assert choose_port(None) not in (0, DEFAULT_PORT)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from localmesh import LocalMesh, deployment, is_alive, server, until
+from localmesh import LocalMesh, deployment, is_alive, server, service, until
 
 
 @pytest.fixture
@@ -177,9 +177,13 @@ def test_the_state_is_for_the_user_alone(mesh: LocalMesh) -> None:
 
 
 def test_a_port_of_root_is_moved_up_for_those_who_may_not_bind_it(mesh: LocalMesh) -> None:
-    low = server("low", replicas=2)
+    low = server("low", replicas=2, says="low")
     low["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"containerPort": 80}]
-    mesh.write("low.yaml", low)
+    low_service = service("low")
+    low_service["spec"]["ports"][0]["targetPort"] = 80
+    mesh.write("low.yaml", low, low_service)
     mesh.start(prefix=("setpriv", "--bounding-set", "-net_bind_service") if os.geteuid() == 0 else ())
     assert mesh.said() == "default/low: containerPort 80 needs root, 20080 takes its place (PORT)\n"
     assert mesh.smi("exec", "deploy/low", "--", "printenv", "PORT").stdout == "20080\n"
+    through_the_mesh = "import urllib.request as r; print(r.urlopen('http://low/', timeout=5).read().decode())"
+    assert mesh.smi("exec", "deploy/low", "--", sys.executable, "-c", through_the_mesh).stdout == "low\n"

@@ -97,3 +97,21 @@ def test_a_killed_controller_loses_no_request(mesh: LocalMesh, tmp_path: Path) -
         )
 
     assert under_load(mesh, tmp_path, kill).keys() == {"200 v2"}
+
+
+def test_a_killed_sidecar_serves_again_while_the_controller_is_silent(mesh: LocalMesh) -> None:
+    mesh.write("web.yaml", *slow_web("v2", 1))
+    until(lambda: [pod["ready"] for pod in mesh.pods("web")] == [True], "one is left")
+    before, controller = mesh.pod("web"), mesh.status()["controller"]["pid"]
+    os.kill(controller, signal.SIGSTOP)
+    try:
+        os.kill(before["sidecar"]["pid"], signal.SIGKILL)
+        until(
+            lambda: mesh.record_of(before["name"])["sidecar_pid"] not in (0, before["sidecar"]["pid"]), "it runs again"
+        )
+        until(lambda: mesh.record_of(before["name"])["pod"]["ready"], "and is ready")
+        ask = "import urllib.request as r; print(r.urlopen('http://web/', timeout=5).read().decode())"
+        answer = mesh.smi("exec", "deploy/client", "--", sys.executable, "-c", ask)
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    assert (answer.stdout, answer.stderr) == ("v2\n", "")

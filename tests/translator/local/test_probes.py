@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from smi.workloads import Container, ContainerPort, Probe
+from translator.local.listening import Listening
 from translator.local.probes import PROOF_OF_LIFE, Pace, Target, http_check, pace_of, readiness_check, watch
 from translator.local.processes import Command
 
@@ -89,8 +90,9 @@ def test_kinds_of_checks() -> None:
     async def ask_all(port: int, http: aiohttp.ClientSession) -> None:
         async def ask(readiness: Probe | None, *ports: ContainerPort) -> str:
             one = Container(name="c", ports=ports, readiness=readiness)
-            return await readiness_check(target(one), http)()
+            return await readiness_check(target(one), http, listening)()
 
+        listening = Listening()
         closed = ContainerPort(port=1)
         named = ContainerPort(port=port, name="web")
         headers = (("X", "y"),)

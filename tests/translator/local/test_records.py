@@ -72,6 +72,8 @@ def test_pods_are_found_by_name_and_workload(state: MeshState) -> None:
 def test_where_meshes_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMI_MESH_HOME", "/somewhere")
     assert root() == Path("/somewhere")
+    monkeypatch.setenv("SMI_MESH_HOME", "here")
+    assert root() == Path.cwd() / "here"
     monkeypatch.delenv("SMI_MESH_HOME")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     assert root().parent == Path("/run/user/7")

@@ -99,6 +99,7 @@ def test_the_file_says_who_the_sidecar_is_and_where_everything_lies() -> None:
     assert sidecar.egress
     assert sidecar.listeners.address == "127.80.3.7"
     assert sidecar.listeners.clear == (ClearListener(port=20080, target=80), ClearListener(port=8080, target=8080))
+    assert sidecar.app_ports == {80: 20080}
     assert sidecar.control is not None
     assert (sidecar.control.address, sidecar.control.port) == ("127.80.3.1", 4190)
     assert sidecar.control.identity == "spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller"

@@ -1,0 +1,48 @@
+"""CONNECT on the outbound listener: what a client means by it, and what comes of it.
+
+To a name of the mesh it is only another way to say where requests go: the
+answer is 200, and the bytes inside are HTTP/1.1 requests like any other,
+routed by the name in CONNECT. To another world, where egress allows it, it is a tunnel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.forward import Exchange
+from proxy.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from proxy.endpoints import EndpointState
+    from proxy.http1.client import ClientConnection
+
+_ESTABLISHED = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+class Connect(Exchange):
+    """The exchange of one CONNECT."""
+
+    __slots__ = ()
+
+    def start(self, first: bytes) -> None:
+        """Begin; there is no body, and nothing of the request itself is sent on."""
+        self._began = self.down.forwarding.loop.time()
+        self.attempt()
+
+    def enter(self) -> None:
+        """It names a Service or a pod: requests to it follow on this connection."""
+        self.down.connect_authority = self.head.authority
+        self.down.transport.write(_ESTABLISHED)
+        self._end(200)
+        self.down.exchange_done(keep=True)
+
+    def _send_to(self, target: EndpointState) -> None:
+        """A pooled connection speaks HTTP already; a tunnel needs its own."""
+        self._target = target
+        target.load.pending += 1
+        self.down.forwarding.spawn(self._connect(target))
+
+    def _attach(self, connection: ClientConnection) -> None:
+        down = self.down
+        down.transport.write(_ESTABLISHED)
+        down.hand_over(Tunnel(down, connection, lambda: self._end(200)))
