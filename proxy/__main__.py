@@ -13,6 +13,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -21,6 +22,8 @@ from proxy.contract.config import File
 from proxy.errors import SidecarError
 from proxy.http1.head import require_c_parser
 from proxy.sidecar import Sidecar
+
+log = logging.getLogger("proxy")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +55,7 @@ def read_file(path: Path) -> File:
 
 async def _serve(file: File) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(complain)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -60,6 +64,19 @@ async def _serve(file: File) -> None:
     gc.collect()
     gc.freeze()
     await sidecar.run(stop)
+
+
+def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The loop's exception handler: what a peer did is one quiet line, a mistake of ours keeps its traceback.
+
+    TLS transports report every failed handshake here, some as an exception's class.
+    """
+    error = context.get("exception")
+    kind = error if isinstance(error, type) else type(error)
+    if issubclass(kind, OSError | asyncio.IncompleteReadError):
+        log.info("connection failed error=%s", getattr(error, "reason", None) or kind.__name__)
+    else:
+        log.error("%s", context.get("message"), exc_info=error if isinstance(error, BaseException) else None)
 
 
 if __name__ == "__main__":
