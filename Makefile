@@ -4,15 +4,16 @@
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
-SOURCES := smi translator proxy conformance manifests tests benchmarks
+SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests fmt lock clean help
+.PHONY: demo test check tests conformance fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
 	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
 	@echo "make check  all of that without the tests"
+	@echo "make conformance  all black-box cases against a local mesh"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
 	@echo "make clean  remove what was built"
@@ -33,6 +34,10 @@ check:
 tests:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+conformance:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/python -m conformance
 
 fmt:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

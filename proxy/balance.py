@@ -1,10 +1,11 @@
 """Which endpoint inside a backend: power of two choices over a peak-sensitive moving average.
 
 Load of an endpoint = estimated response time × (requests in flight + 1). Two
-endpoints are drawn, the less loaded is taken. The estimate jumps up at once
-with a slow answer, and decays towards fast ones, so that an endpoint that was
-slow is tried again. Failures count as slow answers: a plain average prefers
-endpoints that fail fast. Pure: time and randomness come in as arguments.
+endpoints are drawn, the less loaded is taken; where as many requests are in
+flight at both, the quicker one is only the likelier, in proportion, so that one
+slow answer does not starve an endpoint that is called now and then. The estimate
+jumps up at once with a slow answer, and decays towards fast ones. Failures count
+as slow answers: a plain average prefers endpoints that fail fast. Pure: time and randomness come in as arguments.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Protocol, TypeVar
 
 # Seconds: what an endpoint that has not been measured is taken to need.
 DEFAULT_RTT = 0.030
+# Seconds by which response times differ without meaning anything: added to each before they are compared.
+NOISE = 0.005
 # Seconds until a sample has lost 63 % of its weight.
 DECAY = 10.0
 # Seconds that a failure counts as, so that an endpoint that fails fast looks slow.
@@ -48,7 +51,7 @@ class Load:
         """The load to compare by; between samples the estimate decays, so that nobody starves."""
         idle = now - self._stamp
         rtt = self._rtt if idle <= 0.0 else self._rtt * math.exp(-idle / DECAY)
-        return rtt * (self.pending + 1)
+        return (rtt + NOISE) * (self.pending + 1)
 
 
 class Loaded(Protocol):
@@ -79,4 +82,7 @@ def choose(endpoints: Sequence[T], now: float, random: Callable[[], float], excl
     if second >= first:
         second += 1
     one, other = endpoints[first], endpoints[second]
-    return one if one.load.cost(now) <= other.load.cost(now) else other
+    cost, alternative = one.load.cost(now), other.load.cost(now)
+    if one.load.pending != other.load.pending:
+        return one if cost <= alternative else other
+    return one if random() * (cost + alternative) < alternative else other

@@ -31,7 +31,7 @@ class Connect(Exchange):
 
     def enter(self) -> None:
         """It names a Service or a pod: requests to it follow on this connection."""
-        self.down.connect_authority = self.head.authority
+        self.down.enter(self.head.authority)
         self.down.transport.write(_ESTABLISHED)
         self._end(200)
         self.down.exchange_done(keep=True)
@@ -42,7 +42,7 @@ class Connect(Exchange):
         target.load.pending += 1
         self.down.forwarding.spawn(self._connect(target))
 
-    def _attach(self, connection: ClientConnection) -> None:
+    def _attach(self, connection: ClientConnection, now: float) -> None:
         down = self.down
         down.transport.write(_ESTABLISHED)
         down.hand_over(Tunnel(down, connection, lambda: self._end(200)))

@@ -66,6 +66,8 @@ class Forwarding:
     trust_domain: str
     contexts: Callable[[], Contexts | None]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
+    own: frozenset[tuple[str, int]]
+    """Where this sidecar itself listens: a request sent there would come back for ever."""
     connections: set[ServerConnection] = field(default_factory=set)
     draining: bool = False
 
@@ -83,6 +85,7 @@ class Exchange:
         "_interim",
         "_partial",
         "_response_held",
+        "_sent",
         "_size",
         "_target",
         "_wire",
@@ -113,6 +116,7 @@ class Exchange:
         self._target: EndpointState | None = None
         self._began = 0.0
         self._body: Body | None = None
+        self._sent = 0.0  # when this attempt was first written
         self._wire: list[bytes] = []  # the request as sent, while it may have to be sent again
         self._written = 0  # pieces of it written to the present upstream
         self._size = 0
@@ -182,7 +186,7 @@ class Exchange:
         connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
-            self._attach(connection)
+            self._attach(connection, now)
         else:
             forwarding.spawn(self._connect(target))
 
@@ -197,14 +201,15 @@ class Exchange:
         if self.ended:
             target.release(connection, forwarding.loop.time())
         elif connection.usable:
-            self._attach(connection)
+            self._attach(connection, forwarding.loop.time())
         else:
             # Closed while this task waited for its turn: nobody would ever tell the exchange.
             connection.close()
             self._move_on(connect_failure(f"{target.name}: closed as soon as it was open"))
 
-    def _attach(self, connection: ClientConnection) -> None:
+    def _attach(self, connection: ClientConnection, now: float) -> None:
         self.up = connection
+        self._sent = now
         connection.exchange = self
         # In this order: what is written now may be more than the upstream takes, and hold the client.
         self.down.continue_reading()
@@ -306,7 +311,8 @@ class Exchange:
         if head.status >= 500:
             target.load.failed(now)
         else:
-            target.load.observe(now - self._began, now)
+            # From the first write on: opening a connection says nothing about how quick the endpoint is.
+            target.load.observe(now - self._sent, now)
         keep = self.keep and self.request_done and not forwarding.draining
         answer = self._answer = Answer(self.head, head, keep=keep)
         self._pass_on(answer, answer.head(mesh), rest)

@@ -69,9 +69,9 @@ class Outbound:
                 raise BadRequest("a request without Host names no destination")
             if isinstance(route, Missing):
                 return self._elsewhere(exchange, route)
-            if not is_host(route.host):
+            if self._subscription is None or not is_host(route.host):
                 return self._elsewhere(exchange, Missing(route.host, route.port, known=False))
-            self._ask(exchange, route.host)
+            self.forwarding.spawn(self._learn(exchange, route.host, self._subscription))
             return None
         if isinstance(chosen, Chosen):
             return self._again(exchange, chosen)
@@ -130,11 +130,8 @@ class Outbound:
             raise Unavailable(503, Reason.NO_SERVICE, f"{missing.host} has no port {missing.port}")
         if not self._sidecar.egress:
             raise Unavailable(502, Reason.EGRESS, f"{missing.host} is not a name of this mesh")
-        listeners = self._sidecar.listeners
         host, port = split_authority(exchange.head.authority)
         port = port or 80
-        if host == listeners.address and port in (listeners.outbound, listeners.mesh, listeners.admin):
-            raise Unavailable(502, Reason.LOOP, "the request would come back to this sidecar")
         exchange.route = missing
         exchange.series = self.forwarding.counters.series(Labels("outbound", "egress"))
         state = self._egress.get((host, port))
@@ -146,11 +143,6 @@ class Outbound:
             endpoint = Endpoint(ip=host.strip("[]"), port=port)
             state = self._egress[host, port] = EndpointState(endpoint, self.forwarding.loop.time())
         return state
-
-    def _ask(self, exchange: Exchange, host: str) -> None:
-        if self._subscription is None:
-            raise Unavailable(502, Reason.EGRESS, f"{host} is not in this sidecar's config")
-        self.forwarding.spawn(self._learn(exchange, host, self._subscription))
 
     async def _learn(self, exchange: Exchange, host: str, subscription: Subscription) -> None:
         try:

@@ -22,9 +22,8 @@ class Tunnel:
 
     __slots__ = ("_down_said_all", "_ended", "_held", "_up", "_up_said_all", "down")
 
-    # All that comes from the client belongs here, and none of it is awaited.
     takes_request = True
-    request_done = True
+    """All that comes from the client belongs here."""
 
     def __init__(self, down: ServerConnection, up: ClientConnection, ended: Callable[[], None]) -> None:
         self.down = down
@@ -34,6 +33,11 @@ class Tunnel:
         self._up_said_all = False
         self._held = False
         down.exchange = up.exchange = self
+
+    @property
+    def request_done(self) -> bool:
+        """Whether nothing is awaited of the client: only what is left to say when the upstream has ended."""
+        return not self._up_said_all
 
     def request_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -61,6 +65,7 @@ class Tunnel:
             self._end()
             return False
         transport.write_eof()
+        self.down.expect_more()
         return True
 
     def hold_response(self) -> None:

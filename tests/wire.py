@@ -115,7 +115,7 @@ class End(asyncio.Protocol):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"waited for {what}; there is {bytes(self.received[:2000])!r}") from None
+            raise AssertionError(f"waited for {what}; there is {bytes(self.received[:300])!r}") from None
 
     async def got(self, expected: bytes) -> None:
         """The next bytes are exactly these."""
@@ -338,6 +338,15 @@ class Playing:
     def open_exchanges(self) -> int:
         return sum(connection.exchange is not None for connection in self.downstreams())
 
+    async def listening(self, running: asyncio.Task[None]) -> None:
+        """Waits for the listeners, and leaves no trace of having looked."""
+        probe: list[socket.socket] = []
+        await eventually(lambda: running.done() or _connects(self.outbound, probe))
+        await eventually(lambda: running.done() or self.downstreams())
+        for sock in probe:
+            sock.close()
+        await eventually(lambda: not self.downstreams())
+
     async def settled(self) -> None:
         """Nothing is under way and nothing was forgotten."""
         await eventually(lambda: self.open_exchanges() == 0, PATIENCE)
@@ -381,7 +390,7 @@ async def playing(
     running = asyncio.create_task(sidecar.run(now.stop))
     running.add_done_callback(lambda _: now.ended.set())
     try:
-        await eventually(lambda: _listens(outbound) or running.done())
+        await now.listening(running)
         yield now
         await now.settled()
         assert now.failures == []
@@ -413,6 +422,10 @@ class _Watch(logging.Handler):
         self._kept.append(record.getMessage() + (f" {record.exc_info[1]!r}" if record.exc_info else ""))
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((HOST, port)) == 0
+def _connects(port: int, made: list[socket.socket]) -> bool:
+    sock = socket.socket()
+    if sock.connect_ex((HOST, port)) == 0:
+        made.append(sock)
+        return True
+    sock.close()
+    return False

@@ -73,6 +73,12 @@ class ClientConnection(asyncio.Protocol):
         self.fileno = transport.get_extra_info("socket").fileno()
         self.usable = True
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port at the other end, IPv4 in its own form."""
+        address, port = (self.transport.get_extra_info("peername") or ("", 0))[:2]
+        return address.removeprefix("::ffff:"), port
+
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""
         if self._preface:

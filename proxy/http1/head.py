@@ -29,7 +29,7 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 
 # How a header is treated: passed on, dropped, or looked at for framing and routing.
-PLAIN, DROP, CONNECTION, LENGTH, ENCODING, HOST, UPGRADE, EXPECT, OURS, TE = range(10)
+PLAIN, DROP, CONNECTION, LENGTH, ENCODING, HOST, UPGRADE, EXPECT, OURS, TE, BROKEN = range(11)
 _SPECIAL = {
     b"connection": CONNECTION,
     b"keep-alive": DROP,
@@ -51,7 +51,7 @@ _KEPT = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", 
 _TREATMENT: dict[bytes, int] = {}
 _TREATMENTS_MAX = 4096
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d\.\d)\r\n")
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})?)?")
 # Authorities that have been checked; clients repeat a few.
 _SOUND_AUTHORITIES: set[bytes] = set()
@@ -94,7 +94,9 @@ def treatment(name: bytes) -> int:
     lower = name.lower()
     # Applications that read CGI-style names see x_y and x-y as one: a look-alike must not slip through.
     plain = lower.replace(b"_", b"-").replace(b".", b"-")
-    if plain.startswith(b"smi-mesh-"):
+    if _TOKEN.fullmatch(name) is None:
+        kind = BROKEN  # aiohttp's parser lets "Content-Length :" through as a name of its own
+    elif plain.startswith(b"smi-mesh-"):
         kind = OURS if plain == lower else DROP
     elif plain != lower and plain in _SPECIAL:
         kind = DROP
@@ -186,12 +188,13 @@ class RequestHeads:
         line = _REQUEST_LINE.match(block)
         if line is None:
             _refuse_request_line(block)
-        if len(line[2]) > MAX_TARGET:
+        method, target, version = line.groups()
+        if len(target) > MAX_TARGET:
             raise BadRequest("request target too long", 414, Reason.TOO_LARGE)
-        if line[3] != b"1" or line[4] not in b"01":
+        if version != b"1.1" and version != b"1.0":
             raise BadRequest("HTTP version not supported", 505)
-        if line[1] == b"CONNECT":
-            return self._parse_connect(line[2], block)
+        if method == b"CONNECT":
+            return self._parse_connect(target, block)
         try:
             messages, upgraded, tail = self._parser.feed_data(block)
         except http_exceptions.LineTooLong:
@@ -203,8 +206,8 @@ class RequestHeads:
         if upgraded:
             self._parser.set_upgraded(False)
         message = messages[0][0]
-        head = RequestHead(message.method, line[2], message.raw_headers)
-        head.old = line[4] == b"0"
+        head = RequestHead(message.method, target, message.raw_headers)
+        head.old = version == b"1.0"
         head.keep_alive = not message.should_close
         self._sort_headers(head)
         _settle_target(head)
@@ -239,21 +242,27 @@ class RequestHeads:
                 named = named + b"," + value if named else value
             elif kind == ENCODING:
                 encodings.append(value)
-            elif kind == UPGRADE:
-                head.upgrade = value
-            elif kind == EXPECT:
-                _check_expect(head, value)
-                lines.append(b"".join((name, b": ", value, b"\r\n")))
-            elif kind == TE and value.strip().lower() == b"trailers":
-                lines.append(b"te: trailers\r\n")
-            elif kind == OURS and self._trusted:
-                lines.append(b"".join((name, b": ", value, b"\r\n")))
+            else:
+                self._take_rare(head, kind, name, value)
         if encodings:
             _check_encoding(head, encodings)
         if named:
             head.lines = _without_named(lines, named)
         if head.upgrade:
             _settle_upgrade(head, named)
+
+    def _take_rare(self, head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
+        if kind == UPGRADE:
+            head.upgrade = value
+        elif kind == EXPECT:
+            _check_expect(head, value)
+            head.lines.append(b"".join((name, b": ", value, b"\r\n")))
+        elif kind == TE and value.strip().lower() == b"trailers":
+            head.lines.append(b"te: trailers\r\n")
+        elif kind == OURS and self._trusted:
+            head.lines.append(b"".join((name, b": ", value, b"\r\n")))
+        elif kind == BROKEN:
+            raise BadRequest("malformed header name")
 
 
 def _check_expect(head: RequestHead, value: bytes) -> None:
@@ -386,8 +395,8 @@ class ResponseHeads:
         if len(message.raw_headers) != line_count - 2:
             # Status line and empty line aside, one header a line: the parser joined folded ones.
             raise BadResponse("folded header in a response head")
-        if not 100 <= message.code <= 599:
-            raise BadResponse("status out of range")
+        if not 100 <= message.code <= 599 or message.version.major != 1:
+            raise BadResponse("status or version out of range")
         head = ResponseHead(message.code, message.reason.encode("utf-8", "surrogateescape"))
         _sort_response_headers(head, message)
         return head
@@ -415,6 +424,8 @@ def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> N
             head.upgrade = value
         elif kind == OURS:
             head.mesh = {**(head.mesh or {}), name.lower(): value}
+        elif kind == BROKEN:
+            raise BadResponse("malformed header name")
     if encoding:
         if head.length >= 0 or encoding.strip(b" \t").lower() != b"chunked" or message.version.minor == 0:
             raise BadResponse("bad transfer-encoding")

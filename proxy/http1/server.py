@@ -164,8 +164,12 @@ class ServerConnection(asyncio.Protocol):
             if self._eof:
                 return  # asking for more after the end would end the connection
             if self.exchange is not None and not self.exchange.request_done:
-                self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+                self.expect_more()
             self.transport.resume_reading()
+
+    def expect_more(self) -> None:
+        """The client is to send on, and not too slowly."""
+        self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
 
     def _starve(self) -> None:
         self._starving = True
@@ -220,7 +224,7 @@ class ServerConnection(asyncio.Protocol):
         rest = data[end + 4 :]
         if head.length:
             self._buffer = b""
-            self.deadline = self.forwarding.loop.time() + BODY_TIMEOUT
+            self.expect_more()
             exchange.start(rest)
         else:
             self._buffer = rest
@@ -313,6 +317,11 @@ class ServerConnection(asyncio.Protocol):
         self.forwarding.counters.refused(self.forwarding.direction, refusal.reason)
         self.transport.write(refusal_response(refusal, head_only=head_only, keep=keep))
         self.exchange_done(keep=keep)
+
+    def enter(self, authority: bytes) -> None:
+        """What follows are requests to ``authority``, whatever CONNECT itself said of the connection's end."""
+        self.connect_authority = authority
+        self.heads = RequestHeads(self.forwarding.loop, trusted=False)
 
     def hand_over(self, tunnel: Tunnel) -> None:
         """What came behind the request belongs to the tunnel that follows."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import pytest
 from eventually import eventually
-from wire import OK, Answered, App, End, Playing, free_port, play, playing, split, to
+from wire import OK, Answered, App, End, Playing, free_port, gone, play, playing, split, to
 
 from proxy.contract.config import Config, Endpoint
 
@@ -17,6 +21,19 @@ POSTED = b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 2\r\n\r\nhi"
 def dead() -> Endpoint:
     """An endpoint where nobody listens."""
     return Endpoint(ip="127.0.0.1", port=free_port())
+
+
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A port where connections are neither accepted nor refused: the kernel's queue is full."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 async def warmed(mesh: Playing, app: App) -> tuple[End, End]:
@@ -208,7 +225,7 @@ def test_a_post_does_not_use_a_connection_that_was_closed_meanwhile() -> None:
     async def scene() -> None:
         async with App() as app, playing(to(app)) as mesh:
             client, upstream = await warmed(mesh, app)
-            upstream.close()
+            await gone([upstream])
             client.send(POST)
             fresh = await app.accepted()
             await fresh.got(POSTED)
@@ -379,13 +396,15 @@ def test_bytes_on_an_idle_connection_discard_it() -> None:
 
 def test_a_client_that_goes_away_while_the_connection_is_being_opened() -> None:
     async def scene() -> None:
-        async with App(lambda _: OK) as app, playing(to(app)) as mesh:
-            client = await mesh.client()
-            client.send(GET)
-            await eventually(lambda: mesh.open_exchanges() == 1)
-            client.abort()
-            await mesh.settled()
-            assert (await mesh.ask(GET)).status == 200
+        with full_listener() as port:
+            async with App(lambda _: OK) as app, playing(to(Endpoint(ip="127.0.0.1", port=port))) as mesh:
+                client = await mesh.client()
+                client.send(GET)
+                await eventually(lambda: mesh.open_exchanges() == 1)
+                client.abort()
+                await mesh.settled()
+                mesh.sidecar.apply(to(app, version=2))
+                assert (await mesh.ask(GET)).status == 200
 
     play(scene())
 

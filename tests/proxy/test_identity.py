@@ -273,6 +273,35 @@ def test_a_bundle_that_no_longer_covers_the_certificate_leads_to_a_new_one(
     run(main)
 
 
+def test_a_bundle_that_is_gone_changes_nothing(pod: Pod, authority: Authority) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with controller(authority, clock) as running:
+            identity = identity_of(pod, running.control, clock)
+            await identity.step()
+            before = identity.contexts
+            os.unlink(pod.files.bundle)
+            clock.pass_(await identity.step())
+            assert identity.contexts is before
+            pod.trust(authority.bundle)
+            await wait(identity, clock, lambda: identity.contexts is not before)
+
+    run(main)
+
+
+def test_without_any_proof_nobody_is_asked(pod: Pod, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with controller(authority, clock) as running:
+            os.unlink(pod.files.token)
+            identity = identity_of(pod, running.control, clock)
+            await identity.step()
+            assert running.asked == []
+
+    run(main)
+    assert "no valid certificate and no token" in caplog.text
+
+
 def test_a_damaged_bundle_changes_nothing(pod: Pod, authority: Authority) -> None:
     async def main() -> None:
         clock = Clock()

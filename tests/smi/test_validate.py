@@ -165,6 +165,7 @@ def test_a_target_without_doubt() -> None:
             TARGET.replace("name: server", "name: server, namespace: other"),
             ["5: spec.destination.namespace: a target counts in its own namespace default only: it grants nothing"],
         ),
+        (TARGET.replace("name: server", "name: client"), []),  # nothing is known of its ports
         (TARGET.replace("8080", "80"), ["5: spec.destination.port: no container of server has port 80"]),
         (
             TARGET.replace("name: server, port: 8080", "name: nobody"),

@@ -123,6 +123,12 @@ def test_all_doubled_keys_are_told() -> None:
     assert [flaw[:2] for flaw in flaws_of("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n")] == [(2, "a"), (3, "b.c"), (4, "a")]
 
 
+def test_the_first_of_doubled_keys_stays() -> None:
+    tree = read_tree("a: 1\na: 2\na: 3\n")
+    assert [document.value for document in tree.documents] == [{"a": 1}]
+    assert [flaw.message for flaw in tree.flaws] == ["stands twice, first on line 1"] * 2
+
+
 def test_documents_before_an_error_are_kept() -> None:
     tree = read_tree("a: 1\n---\nb: [\n")
     assert [document.value for document in tree.documents] == [{"a": 1}]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from smi.decode import decode_text
 from smi.sources import directory as directory_module
+from smi.sources import scan
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.specs import TCPRoute
@@ -237,6 +239,15 @@ def test_a_change_that_leaves_size_and_time_alone_is_seen(tmp_path: Path) -> Non
     assert held(source.load()) == {"a": 2}
 
 
+def test_a_second_change_within_one_tick_of_the_clock_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = time.time_ns()
+    monkeypatch.setattr(scan, "_signature", lambda status: (status.st_dev, status.st_ino, status.st_size, tick, tick))
+    source = DirectorySource([tmp_path])
+    for port in (1, 2):
+        (tmp_path / "m.yaml").write_text(route("a", port=port))
+        assert held(source.load()) == {"a": port}
+
+
 def test_a_config_map_mounted_as_kubernetes_does(tmp_path: Path) -> None:
     for version in (1, 2):
         (tmp_path / f"..{version}").mkdir()
@@ -335,7 +346,9 @@ def test_an_age_in_the_manifest_counts(tmp_path: Path) -> None:
     assert ages(DirectorySource([tmp_path], None, Clock()).load()) == {"a": "03:00"}
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 5}', '{"a": "2024-05-01T12:00:00"}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"a": 5}', '{"TCPRoute/default/a": "2024-05-01T12:00:00"}', "\xff"]
+)
 def test_a_spoiled_memory_is_begun_anew(tmp_path: Path, content: str) -> None:
     manifests, memory = tmp_path / "m", tmp_path / "first-seen.json"
     manifests.mkdir()

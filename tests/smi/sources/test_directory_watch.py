@@ -5,6 +5,8 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,17 +96,23 @@ def test_a_change_between_load_and_watch_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_nothing_is_told_when_nothing_changed(tmp_path: Path) -> None:
+    looks: list[datetime] = []
+
+    def now() -> datetime:
+        looks.append(datetime(2024, 5, 1, 12, tzinfo=UTC))
+        return looks[-1]
+
     async def main() -> None:
         (tmp_path / "a.yaml").write_text(route("a"))
-        source = DirectorySource([tmp_path])
-        source.load()
+        source = DirectorySource([tmp_path], None, now)
         async with asyncio.timeout(60), watching(source) as watched:
-            (tmp_path / "a.yaml").touch()
-            (tmp_path / "notes.txt").write_text("x")
-            (tmp_path / ".a.yaml.swp").write_text("x")
+            await watched.becomes(a=80)
+            for turn, noise in enumerate(("notes.txt", ".a.yaml.swp", "a.yaml"), start=len(looks)):
+                (tmp_path / noise).touch()
+                await eventually(partial(lambda seen: len(looks) > seen, turn))
             (tmp_path / "b.yaml").write_text(route("b"))
             await watched.becomes(a=80, b=80)
-            assert len(watched.snapshots) == 1
+            assert len(watched.snapshots) == 2
 
     asyncio.run(main())
 

@@ -1,0 +1,188 @@
+"""Bodies of any size, both ways: nobody is sent more than they take, and nothing is kept that nobody takes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from eventually import eventually
+from wire import OK, App, End, Playing, play, playing, to
+
+from proxy.forward import REPLAY_LIMIT
+
+GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
+MEBI = 1024 * 1024
+# More than both kernels' socket buffers hold; what the sidecar may hold beside them.
+BIG = 24 * MEBI
+HELD = MEBI
+
+
+def block(size: int) -> bytes:
+    return (hashlib.sha256(b"seed").digest() * (size // 32 + 1))[:size]
+
+
+async def asked(mesh: Playing, app: App, request: bytes = GET) -> tuple[End, End]:
+    client = await mesh.client()
+    client.send(request)
+    upstream = await app.accepted()
+    await upstream.until(b"\r\n\r\n")
+    return client, upstream
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_big_answer_waits_for_a_slow_reader_and_arrives_whole(chunked: bool) -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            client, upstream = await asked(mesh, app)
+            client.transport.pause_reading()
+            body = block(BIG)
+            if chunked:
+                upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % BIG, body)
+                upstream.send(b"\r\n0\r\n\r\n")
+            else:
+                upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG, body)
+            [down] = mesh.downstreams()
+            await eventually(lambda: down.exchange is not None and down.exchange._response_held)
+            assert down.transport.get_write_buffer_size() < HELD
+            client.transport.resume_reading()
+            assert (await client.answer()).body == body
+            client.send(GET)
+            await upstream.got(SENT)
+            upstream.send(OK)
+            await client.got(OK)
+
+    play(scene())
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_big_request_waits_for_a_slow_upstream_and_arrives_whole(chunked: bool) -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            body = block(BIG)
+            framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % BIG
+            client, upstream = await asked(mesh, app, b"POST / HTTP/1.1\r\nHost: web\r\n%b\r\n\r\n" % framing)
+            upstream.transport.pause_reading()
+            client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (BIG, body) if chunked else body)
+            [down] = mesh.downstreams()
+            await eventually(lambda: down._held)
+            assert down.exchange.up.transport.get_write_buffer_size() < HELD
+            upstream.transport.resume_reading()
+            if chunked:
+                assert await upstream._chunks() == body
+            else:
+                await upstream.got(body)
+            upstream.send(OK)
+            await client.got(OK)
+            assert down.deadline < float("inf")  # idle now, no longer in a body
+
+    play(scene())
+
+
+def test_a_client_that_pipelines_and_does_not_read_is_not_read_from() -> None:
+    async def scene() -> None:
+        body = block(2 * MEBI)
+        whole = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        async with App(lambda _: whole) as app, playing(to(app)) as mesh:
+            client = await mesh.client()
+            client.transport.pause_reading()
+            client.send(GET * 20)
+            [down] = await _downstreams(mesh)
+            await eventually(lambda: down._blocked)
+            client.send(GET * 50)
+            await eventually(lambda: down._blocked and len(app.requests) < 20)
+            assert down.transport.get_write_buffer_size() < len(whole) + HELD
+            client.transport.resume_reading()
+            for _ in range(70):
+                assert len((await client.answer()).body) == len(body)
+
+    play(scene())
+
+
+async def _downstreams(mesh: Playing) -> list[Any]:
+    await eventually(mesh.downstreams)
+    return mesh.downstreams()
+
+
+def test_a_request_larger_than_what_is_kept_waits_for_its_connection() -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            body = block(3 * MEBI)
+            client = await mesh.client()
+            client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+            upstream = await app.accepted()
+            await upstream.until(b"\r\n\r\n")
+            await upstream.got(body)
+            upstream.send(OK)
+            await client.got(OK)
+
+    play(scene())
+
+
+def test_an_upstream_that_does_not_read_a_first_write_holds_the_client() -> None:
+    """The kept part of a request is one write; what it holds back must not be forgotten as it begins."""
+
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            app._arrived = lambda end: (end.transport.pause_reading(), App._arrived(app, end))[1]  # type: ignore[method-assign]
+            client = await mesh.client()
+            client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % BIG, block(BIG))
+            upstream = await app.accepted()
+            [down] = mesh.downstreams()
+            await eventually(lambda: down._held)
+            assert down.exchange.up.transport.get_write_buffer_size() < HELD + REPLAY_LIMIT
+            upstream.transport.resume_reading()
+            await upstream.until(b"\r\n\r\n")
+            await upstream.got(block(BIG))
+            upstream.send(OK)
+            await client.got(OK)
+
+    play(scene())
+
+
+def test_an_upstream_that_answers_before_it_has_read_is_not_used_again() -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            size = 6 * MEBI
+            client, upstream = await asked(
+                mesh, app, b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % size
+            )
+            upstream.transport.pause_reading()
+            client.send(block(size))
+            [down] = mesh.downstreams()
+            await eventually(lambda: down._held or down.exchange.request_done)
+            upstream.send(OK)
+            answer = await client.answer()
+            assert answer.status == 200
+            await upstream.wait(lambda: True, "")
+            upstream.transport.resume_reading()
+            await upstream.wait(lambda: upstream.ended, "the connection is given up")
+
+    play(scene())
+
+
+def test_a_slow_reader_of_a_last_answer_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.http1.server.LINGER", 0.0)
+    monkeypatch.setattr("proxy.deadlines.SWEEP", 0.01)
+
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            client, upstream = await asked(mesh, app, b"GET / HTTP/1.0\r\nHost: web\r\n\r\n")
+            client.transport.pause_reading()
+            body = block(BIG)
+            upstream.send(b"HTTP/1.1 200 OK\r\n\r\n", body)
+            upstream.close()
+            [down] = mesh.downstreams()
+            for _ in range(BIG // MEBI * 2):
+                before = client.total
+                client.transport.resume_reading()
+                await client.wait(lambda before=before: client.total > before or client.ended, "more")  # type: ignore[misc]
+                client.transport.pause_reading()
+                if client.ended or down.lingering:
+                    break
+            assert not client.lost
+            client.transport.resume_reading()
+            assert (await client.rest()).partition(b"\r\n\r\n")[2] == body
+
+    play(scene())
