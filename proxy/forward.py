@@ -200,6 +200,9 @@ class Exchange:
             return
         if self.ended:
             target.release(connection, forwarding.loop.time())
+        elif connection.peer in forwarding.own:
+            connection.abort()
+            self._move_on(Unavailable(502, Reason.LOOP, f"{target.name} is this sidecar"))
         elif connection.usable:
             self._attach(connection, forwarding.loop.time())
         else:

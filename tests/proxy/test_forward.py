@@ -47,7 +47,9 @@ def test_request_byte_by_byte_and_answer_byte_by_byte() -> None:
     async def scene() -> None:
         async with App() as app, playing(to(app)) as mesh:
             client = await mesh.client()
-            request = b"POST /a HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"
+            request = (
+                b"POST /a HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"
+            )
             for octet in request:
                 client.send(bytes((octet,)))
                 await _tick()

@@ -134,6 +134,10 @@ def test_weights(head: str, weight: str, message: str) -> None:
             ["5: metadata.creationTimestamp: must be a time such as 2024-05-01T12:00:00Z, not `2024-01-01`"],
         ),
         (
+            TCP + "  creationTimestamp: yesterday\n",
+            ["5: metadata.creationTimestamp: must be a time such as 2024-05-01T12:00:00Z, not `yesterday`"],
+        ),
+        (
             SPLIT2 + "spec:\n  service: we_b\n" + LEAVES.format(1),
             [f"6: spec.service: `we_b` is not a valid name: {NAME_RULE}; `.` only between those"],
         ),

@@ -101,7 +101,7 @@ def check(text: str) -> None:
     assert not (decoded.objects and decoded.problems)
     last_line = 2 + sum(text.count(end) for end in "\n\r\x85\u2028\u2029")
     for problem in decoded.problems:
-        assert "cannot be read" not in problem.message  # the last resort: something was overlooked
+        assert not problem.message.startswith("cannot be read: ")  # the last resort: something was overlooked
         assert problem.field
         assert problem.message
         assert "\n" not in str(problem)
@@ -134,28 +134,32 @@ def bent(draw: st.DrawFn) -> dict[str, Any]:
     return manifest
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     check(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab:-[]{}&*!|>'\"#%@?,\n \t<0~\x85\u2028\r\ufeff\ud800")))
 def test_any_punctuation(text: str) -> None:
     check(text)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_any_yaml(value: object) -> None:
     check(json.dumps(value))
     check(yaml.dump(value, allow_unicode=True) if "\\ud8" not in json.dumps(value) else "a: b")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(bent())
 def test_any_fault_in_a_good_manifest(manifest: dict[str, Any]) -> None:
     check(json.dumps(manifest, indent=1))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(GOOD), st.data())
 def test_any_beginning_of_a_good_manifest(manifest: dict[str, Any], data: st.DataObject) -> None:
     text = yaml.safe_dump(manifest, sort_keys=False)

@@ -1,7 +1,7 @@
 """Names, and the Services that references mean."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smi.errors import BadName
@@ -92,6 +92,7 @@ def test_the_domain_is_the_meshs_own() -> None:
     assert isinstance(parse_service_reference("web.shop.svc.cluster.local", "shop", "k8s.corp"), str)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_reference_is_a_service_or_a_reason(text: str) -> None:
     found = parse_service_reference(text, "shop", "cluster.local")

@@ -4,7 +4,7 @@ from contextlib import suppress
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smi.errors import BadQuantity
@@ -75,11 +75,13 @@ def test_says_why_not(text: str, reason: str) -> None:
         parse_quantity(text)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**62))
 def test_milli_is_a_thousandth(number: int) -> None:
     assert parse_quantity(f"{number}m") * 1000 == parse_quantity(str(number))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_an_amount_or_a_reason(text: str) -> None:
     with suppress(BadQuantity):
