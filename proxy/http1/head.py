@@ -195,6 +195,9 @@ class RequestHeads:
             raise BadRequest("HTTP version not supported", 505)
         if method == b"CONNECT":
             return self._parse_connect(target, block)
+        if not target.isascii():
+            # Clients do send UTF-8 as it is, and applications take it; aiohttp's parser does not. The target is ours.
+            block = block.replace(target, b"/", 1)
         try:
             messages, upgraded, tail = self._parser.feed_data(block)
         except http_exceptions.LineTooLong:

@@ -253,10 +253,12 @@ def test_trailers_go_end_to_end_in_both_directions() -> None:
                 b"5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n",
             )
             upstream.send(
-                b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 8\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
+                b"X-Sum: 8\r\n\r\n"
             )
             await client.got(
-                b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 8\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
+                b"X-Sum: 8\r\n\r\n"
             )
             client.send(GET)
             await upstream.got(SENT)
@@ -328,15 +330,18 @@ def test_what_is_stripped_from_a_request_and_from_an_answer() -> None:
             client, upstream = await opened(
                 mesh,
                 app,
-                b"GET /a?b=%20 HTTP/1.1\r\nHost: web\r\nAccept: */*\r\nConnection: X-Named, Authorization, keep-alive\r\n"
+                b"GET /a?b=%20 HTTP/1.1\r\nHost: web\r\nAccept: */*\r\n"
+                b"Connection: X-Named, Authorization, keep-alive\r\n"
                 b"X-Named: 1\r\nAuthorization: me\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\n"
                 b"Proxy-Authorization: p\r\nTE: gzip\r\nHTTP2-Settings: x\r\nUpgrade: h2c\r\n"
                 b"smi-mesh-client-id: admin\r\nSMI-Mesh-Reason: x\r\nsmi_mesh_client_id: admin\r\nsmi.mesh.x: y\r\n"
                 b"Transfer_Encoding: chunked\r\nContent_Length: 5\r\nCookie: a\r\nCookie: b\r\n\r\n",
-                b"GET /a?b=%20 HTTP/1.1\r\nhost: web\r\nAccept: */*\r\nAuthorization: me\r\nCookie: a\r\nCookie: b\r\n\r\n",
+                b"GET /a?b=%20 HTTP/1.1\r\nhost: web\r\nAccept: */*\r\nAuthorization: me\r\nCookie: a\r\n"
+                b"Cookie: b\r\n\r\n",
             )
             upstream.send(
-                b"HTTP/1.1 200 Fine\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nsmi-mesh-reason: denied; x\r\n"
+                b"HTTP/1.1 200 Fine\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
+                b"smi-mesh-reason: denied; x\r\n"
                 b"Smi-Mesh-Retry: spent\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok"
             )
             await client.got(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nSet-Cookie: b\r\ncontent-length: 2\r\n\r\nok")

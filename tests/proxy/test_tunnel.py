@@ -190,7 +190,8 @@ def test_an_upgrade_with_a_body_smuggles_nothing() -> None:
         async with App() as app, playing(to(app)) as mesh:
             client = await mesh.client()
             client.send(
-                b"GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 37\r\n\r\n",
+                b"GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Content-Length: 37\r\n\r\n",
                 b"GET /evil HTTP/1.1\r\nHost: evil\r\nX: y\r",
             )
             upstream = await app.accepted()

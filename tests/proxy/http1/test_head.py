@@ -299,6 +299,8 @@ def test_a_bad_target_is_refused(target: bytes) -> None:
         (b"/a?b=c", b"/a?b=c", b"web"),
         (b"//host/x", b"//host/x", b"web"),
         (b"/%2f%00\xff", b"/%2f%00\xff", b"web"),
+        ("/é?ü".encode(), "/é?ü".encode(), b"web"),
+        ("http://other/é".encode(), "/é".encode(), b"other"),
         (b"/http://other/", b"/http://other/", b"web"),
         (b"http://other", b"/", b"other"),
         (b"http://other/", b"/", b"other"),
@@ -455,7 +457,6 @@ def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
         [b"X: a\rb"],
         [b"X: a\nb"],
         [b"X: a", b" b"],
-        [b" X: a"],
         [b"X : a"],
         [b"X y: a"],
         [b": a"],
@@ -519,6 +520,10 @@ def test_framing_of_answers(lines: list[bytes], start: bytes, length: int, kept:
         assert lines.count(b"Content-Length: 5") == 2  # refusing two equal ones is as good
         return
     assert (head.length, head.keep_alive) == (length, kept)
+
+
+def test_a_space_before_the_first_header_of_an_answer_is_normalised() -> None:
+    assert answer(b" X: a").lines == [b"X: a\r\n"]
 
 
 def test_reasons_and_values_of_other_alphabets_pass() -> None:
