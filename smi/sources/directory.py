@@ -24,7 +24,7 @@ from watchfiles.main import FileChange
 
 from smi.decode import Problem, decode_text
 from smi.log import sources as log
-from smi.sources import firstseen
+from smi.sources import firstseen, lastgood
 from smi.sources.scan import Listing, Signature, list_files, path_order, read_file, reason, signature_of
 from smi.sources.snapshot import FileState, Snapshot, advance, any_hidden, merge, stamp
 from smi.yamltree import MAX_TEXT
@@ -38,8 +38,12 @@ DEBOUNCE_MS = 30
 SETTLED_NS = 2_000_000_000
 """Age from which a file's times prove that it is unchanged: file systems keep them to 2 s (FAT) or a clock tick."""
 
-MISSING_POLL_MS = 200
+MISSING_POLL_S = 0.2
 """How often to look for a folder that is not there, or is a link: neither tells when it changes."""
+
+QUIET_POLL_S = 2.0
+"""How often to look although nothing was heard. Events do get lost: the watcher hears of a new folder before it
+watches it, of a folder above being renamed never. Only times and sizes are read, 0.1 ms a file."""
 
 RETRY_S = 1.0
 """Pause after the watcher failed (no inotify watches left, say); the folders are then looked at once a pause."""
@@ -52,6 +56,8 @@ class _Known:
     state: FileState
     signature: Signature | None
     digest: bytes
+    good: bytes = b""
+    """The bytes of its last good state."""
 
 
 def _utc_now() -> datetime:
@@ -61,8 +67,9 @@ def _utc_now() -> datetime:
 class DirectorySource:
     """Manifests of all files below ``directories`` (folders, or single files).
 
-    ``first_seen_file`` keeps when objects were first seen; None forgets that
-    with the process. ``now`` gives that time (UTC).
+    ``first_seen_file`` keeps when objects were first seen, ``last-good.json``
+    beside it what files said when they were last good; None forgets both with
+    the process. ``now`` gives the time (UTC).
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class DirectorySource:
         self._seen: Mapping[str, datetime] | None = None
         self._files: dict[str, _Known] = {}
         self._last: Snapshot | None = None
+        self._good_file = first_seen_file.with_name("last-good.json") if first_seen_file is not None else None
+        self._good: dict[str, bytes] = lastgood.load(self._good_file) if self._good_file is not None else {}
         self._turn = threading.Lock()
 
     def load(self) -> Snapshot:
@@ -106,42 +115,29 @@ class DirectorySource:
             return None if self._last == last else self._last
 
     async def _watch_once(self) -> AsyncGenerator[Snapshot, None]:
-        """Watch what is there now, until that itself was replaced (a folder deleted and made anew, say)."""
+        """Watch what is there now, until that itself was replaced (a folder deleted and made anew), or goes unheard."""
         watched = await asyncio.to_thread(self._identities)
-        poll = None in watched.values() or any(map(os.path.islink, self._roots))
-        batches = self._batches([path for path, identity in watched.items() if identity is not None], poll)
-        following = asyncio.ensure_future(anext(batches))
+        unsure = None in watched.values() or any(map(os.path.islink, self._roots))
+        batches = _bursts([path for path, identity in watched.items() if identity is not None])
+        following, heard = asyncio.ensure_future(anext(batches)), True
         try:
             await asyncio.sleep(0)  # the watcher is set up in the first step of that task
             while True:
                 snapshot = await asyncio.to_thread(self._changed)
                 if snapshot is not None:
                     yield snapshot
-                if await asyncio.to_thread(self._identities) != watched:
+                if await asyncio.to_thread(self._identities) != watched or (snapshot is not None and not heard):
                     return
-                if any(change is Change.deleted and path in watched for change, path in await following):
-                    return  # what comes in its place may have the same inode, and is not watched
-                following = asyncio.ensure_future(anext(batches))
+                await asyncio.wait([following], timeout=MISSING_POLL_S if unsure else QUIET_POLL_S)
+                heard = following.done()
+                if heard:
+                    if any(change is Change.deleted and path in watched for change, path in following.result()):
+                        return  # what comes in its place may have the same inode, and is not watched
+                    following = asyncio.ensure_future(anext(batches))
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await batches.aclose()
-
-    async def _batches(self, paths: Sequence[str], poll: bool) -> AsyncGenerator[set[FileChange], None]:
-        """One item for each burst of changes; with ``poll`` also now and then."""
-        while not paths:
-            await asyncio.sleep(MISSING_POLL_MS / 1000)
-            yield set()
-        async for changes in awatch(
-            *paths,
-            watch_filter=None,  # links and their targets have any name; what did not change is not read
-            step=STEP_MS,
-            debounce=DEBOUNCE_MS,
-            rust_timeout=MISSING_POLL_MS if poll else None,
-            yield_on_timeout=poll,
-            ignore_permission_denied=True,
-        ):
-            yield changes
 
     def _identities(self) -> dict[str, tuple[int, int] | None]:
         """What has to be watched: the roots, and files outside of them that links point to."""
@@ -160,6 +156,7 @@ class DirectorySource:
     def _look(self) -> Snapshot:
         listing = list_files(self._roots)
         self._files = self._look_at(listing)
+        self._remember({path: known.good for path, known in self._files.items() if known.good})
         states = [self._files[path].state for path in sorted(self._files, key=path_order)]
         snapshot = merge(states, _listing_problems(listing))
         return self._stamped(snapshot, forget=not listing.unreadable and not any_hidden(states))
@@ -183,7 +180,7 @@ class DirectorySource:
 
     def _look_at_file(self, path: str) -> _Known | None:
         """The file now; None when it is gone."""
-        known = self._files.get(path) or _Known(state=FileState(file=path), signature=None, digest=b"")
+        known = self._files.get(path) or self._remembered(path)
         try:
             if known.signature is not None and known.signature == signature_of(path) and _is_settled(known.signature):
                 return known
@@ -192,10 +189,23 @@ class DirectorySource:
             if isinstance(error, FileNotFoundError | NotADirectoryError) and not os.path.lexists(path):
                 return None
             problem = Problem(file=path, line=1, field="file", message=f"cannot be read: {reason(error)}")
-            return _Known(state=replace(known.state, problems=(problem,)), signature=None, digest=b"")
+            return _Known(state=replace(known.state, problems=(problem,)), signature=None, digest=b"", good=known.good)
         digest = hashlib.blake2b(content.data).digest()
-        state = known.state if digest == known.digest else _decoded(known.state, content.data)
-        return _Known(state=state, signature=content.signature, digest=digest)
+        state = known.state if digest == known.digest else _decoded(known.state, content.data, known.good)
+        good = known.good if state.problems else content.data
+        return _Known(state=state, signature=content.signature, digest=digest, good=good)
+
+    def _remembered(self, path: str) -> _Known:
+        """A file never looked at: with the last good state that another process before us knew, if any."""
+        state, good = FileState(file=path), self._good.get(path, b"")
+        if good:
+            state = _decoded(state, good, b"")
+        return _Known(state=state, signature=None, digest=b"", good=b"" if state.problems else good)
+
+    def _remember(self, good: dict[str, bytes]) -> None:
+        if good != self._good and self._good_file is not None:
+            lastgood.save(self._good_file, good)
+        self._good = good
 
     def _stamped(self, snapshot: Snapshot, forget: bool) -> Snapshot:
         if self._seen is None:
@@ -207,13 +217,37 @@ class DirectorySource:
         return stamped
 
 
-def _decoded(last: FileState, data: bytes) -> FileState:
-    """The state of a file whose bytes are new."""
+async def _bursts(paths: Sequence[str]) -> AsyncGenerator[set[FileChange], None]:
+    """One item for each burst of changes below ``paths``; without any, nothing ever."""
+    if not paths:
+        await asyncio.Event().wait()
+    async for changes in awatch(
+        *paths,
+        watch_filter=None,  # links and their targets have any name; what did not change is not read
+        step=STEP_MS,
+        debounce=DEBOUNCE_MS,
+        ignore_permission_denied=True,
+    ):
+        yield changes
+
+
+def is_cut_short(data: bytes, good: bytes) -> bool:
+    """Whether ``data`` is what ``good`` was up to the middle of a line: cut short in writing, though it may be YAML."""
+    return len(data) < len(good) and good.startswith(data) and not data.endswith(b"\n")
+
+
+def _decoded(last: FileState, data: bytes, good: bytes) -> FileState:
+    """The state of a file whose bytes are new; ``good`` are those of its last good state."""
     try:
         if len(data) > MAX_TEXT:
             problem = Problem(file=last.file, line=1, field="file", message=f"is larger than {MAX_TEXT} bytes")
             return replace(last, problems=(problem,))
-        return advance(last, decode_text(data.decode("utf-8-sig"), last.file))
+        state = advance(last, decode_text(data.decode("utf-8-sig"), last.file))
+        if state.problems or not is_cut_short(data, good):
+            return state
+        line = data.count(b"\n") + 1
+        problem = Problem(file=last.file, line=line, field="file", message="ends in the middle of a line: cut short?")
+        return replace(last, problems=(problem,))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         problem = Problem(file=last.file, line=line, field="file", message=f"is not UTF-8: {error.reason}")

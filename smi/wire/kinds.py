@@ -80,7 +80,12 @@ def model_of(api_version: str, kind: str) -> type[Convertible] | tuple[str, str]
         return _smi_model(group, version, kind)
     if group in (SPLIT, ACCESS, SPECS) and kind.removesuffix("List") not in SMI_KINDS:
         near = get_close_matches(kind, SMI_KINDS, n=1, cutoff=_NEAR)
-        return ("kind", f"{shown(kind)} is not known, did you mean `{near[0]}`?") if near else None
+        hint = f", did you mean `{near[0]}`?" if near else f": {group} has no such kind"
+        return "kind", f"{shown(kind)} is not known{hint}"
+    whole = [known for version, known in OTHER_KINDS if version == api_version and kind and known.startswith(kind)]
+    if whole and kind not in whole:
+        # The beginning of a kind is no kind: a file that is being written, not an object of somebody else's.
+        return "kind", f"{shown(kind)} is not known, did you mean `{min(whole, key=len)}`?"
     return OTHER_KINDS.get((api_version, kind))
 
 

@@ -246,6 +246,11 @@ def test_weights(head: str, weight: str, message: str) -> None:
             ["2: kind: `TrafficSpilt` is not known, did you mean `TrafficSplit`?"],
         ),
         (
+            HEAD.format("split.smi-spec.io/v1alpha4", "Traffic"),
+            ["2: kind: `Traffic` is not known: split.smi-spec.io has no such kind"],
+        ),
+        (HEAD.format("v1", "Serv"), ["2: kind: `Serv` is not known, did you mean `Service`?"]),
+        (
             HEAD.format("specs.smi-spec.io/v1alpha3", "TrafficTarget"),
             ["1: apiVersion: TrafficTarget belongs to access.smi-spec.io, not to `specs.smi-spec.io`"],
         ),

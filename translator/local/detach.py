@@ -6,6 +6,7 @@ lets go of the pipes) or has ended.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,8 @@ PROGRAM = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__} import 
 
 def supervise_detached(settings: Settings) -> int:
     """Returns 0 when the mesh is ready and goes on without this process; otherwise the supervisor's exit code."""
+    # Whoever ends this process before the mesh is ready means the mesh: nobody else knows of it yet.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with subprocess.Popen(
         (sys.executable, "-P", "-c", PROGRAM, PACKAGES, msgspec.json.encode(settings).decode()),
         stdin=subprocess.DEVNULL,

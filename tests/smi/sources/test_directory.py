@@ -326,7 +326,7 @@ def test_first_seen_outlives_the_process(tmp_path: Path) -> None:
     source.load()
     (manifests / "a.yaml").write_text(route("a"))
     assert ages(DirectorySource([manifests], memory, clock).load()) == {"a": "12:05", "b": "12:02"}
-    assert [path.name for path in tmp_path.iterdir() if path != manifests] == ["first-seen.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "first-seen.json", "last-good.json"}
 
 
 def test_first_seen_survives_a_restart_while_the_file_is_wrong(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_first_seen_survives_a_restart_while_the_file_is_wrong(tmp_path: Path) -
     DirectorySource([manifests], memory, clock).load()
     (manifests / "a.yaml").write_text("")
     source = DirectorySource([manifests], memory, clock)
-    assert ages(source.load()) == {}
+    assert ages(source.load()) == {"a": "12:01"}
     (manifests / "a.yaml").write_text(route("a"))
     assert ages(source.load()) == {"a": "12:01"}
 
@@ -362,3 +362,39 @@ def test_a_memory_that_cannot_be_written_lasts_as_long_as_the_process(tmp_path: 
     (tmp_path / "a.yaml").write_text(route("a"))
     source = DirectorySource([tmp_path], tmp_path / "nowhere" / "first-seen.json", Clock())
     assert ages(source.load()) == ages(source.load()) == {"a": "12:01"}
+
+
+def test_a_file_cut_short_where_it_is_still_yaml_keeps_its_last_good_state(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    whole = route("a").replace("{matches: {ports: [80]}}", "\n  matches:\n    ports:\n    - 8080")
+    path.write_text(whole)
+    source = DirectorySource([tmp_path])
+    source.load()
+
+    path.write_text(whole[: whole.index("8080") + 2])
+    snapshot = source.load()
+    assert held(snapshot) == {"a": 8080}
+    (only,) = told(snapshot, tmp_path)
+    assert "cut short" in only
+
+    path.write_text(whole)
+    assert told(source.load(), tmp_path) == []
+
+
+def test_the_last_good_state_outlives_the_process(tmp_path: Path) -> None:
+    folder, memory = tmp_path / "manifests", tmp_path / "first-seen.json"
+    folder.mkdir()
+    path = folder / "m.yaml"
+    path.write_text(route("a"))
+    DirectorySource([folder], memory).load()
+    path.write_text("kind: [")
+
+    snapshot = DirectorySource([folder], memory).load()
+
+    assert held(snapshot) == {"a": 80}
+    (only,) = told(snapshot, folder)
+    assert only.startswith("m.yaml:2: yaml:")
+    path.unlink()
+    assert held(DirectorySource([folder], memory).load()) == {}
+    path.write_text("kind: [")
+    assert held(DirectorySource([folder], memory).load()) == {}

@@ -237,6 +237,44 @@ def test_it_does_not_die_of_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     play([tmp_path], script)
 
 
+def test_a_watcher_that_hears_nothing_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    async def deaf(*paths: str, **_options: object) -> AsyncIterator[set[watchfiles.main.FileChange]]:
+        begun.extend(paths)
+        await asyncio.Event().wait()
+        yield set()
+
+    monkeypatch.setattr(directory_module, "awatch", deaf)
+    monkeypatch.setattr(directory_module, "QUIET_POLL_S", 0.01)
+
+    async def script(watched: Watched) -> None:
+        await eventually(lambda: begun)
+        (tmp_path / "a.yaml").write_text(route("a", 1))
+        await watched.becomes(a=1)
+        await eventually(lambda: len(begun) > 1)
+        (tmp_path / "a.yaml").write_text(route("a", 2))
+        await watched.becomes(a=2)
+
+    play([tmp_path], script)
+
+
+def test_a_folder_above_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "above" / "m"
+    root.mkdir(parents=True)
+    (root / "a.yaml").write_text(route("a"))
+    monkeypatch.setattr(directory_module, "QUIET_POLL_S", 0.01)
+
+    async def script(watched: Watched) -> None:
+        await watched.becomes(a=80)
+        (tmp_path / "above").rename(tmp_path / "aside")
+        await watched.becomes()
+        (tmp_path / "aside").rename(tmp_path / "above")
+        await watched.becomes(a=80)
+
+    play([root], script)
+
+
 def watchers() -> int:
     """How many inotify instances this process holds."""
     open_files = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]

@@ -53,6 +53,8 @@ def test_a_demo_holds_and_leaves_nothing_behind(
 
 
 def test_ctrl_c_ends_the_demo_and_its_mesh(tmp_path: Path) -> None:
+    # A shell's background jobs ignore it, and would hand that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen([*DEMO, "access"], env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as demo:
         deadline = time.monotonic() + 30
         while not list(tmp_path.glob("smi-demo-access-*/state/demo-access/pods/*")):
