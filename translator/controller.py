@@ -71,6 +71,10 @@ class Controller:
         """The folder was read: says what is new about its problems, and reconciles."""
         for line in problems.news(self.problems, snapshot.problems):
             print(line, file=sys.stderr, flush=True)
+        known = self._snapshot.ignored if self._snapshot is not None else ()
+        for line in snapshot.ignored:
+            if line not in known:
+                log.info("left alone %s", line)
         self.problems = snapshot.problems
         self._snapshot = snapshot
         self._changed()

@@ -109,7 +109,7 @@ def pod_variables(container: Container, facts: PodFacts, config_maps: ConfigMaps
         variables |= _config_map(config_maps, namespace, name).data
     variables |= fixed
     for variable in container.env:
-        if variable.name not in fixed:
+        if variable.name not in fixed and not _left_out(variable, namespace, config_maps):
             variables[variable.name] = _value(variable, variables, facts, config_maps)
     return variables
 
@@ -171,6 +171,15 @@ def _proxies(pod: Pod) -> dict[str, str]:
     if pod.meshed:
         own["HTTP_PROXY"] = own["http_proxy"] = f"http://{pod.ip}:{OUTBOUND}"
     return own
+
+
+def _left_out(variable: EnvVar, namespace: str, config_maps: ConfigMaps) -> bool:
+    """Whether an optional reference leads nowhere; the variable is then not set."""
+    if variable.config_map is None or not variable.optional:
+        return False
+    name, key = variable.config_map
+    found = config_maps.get((namespace, name))
+    return found is None or key not in found.data
 
 
 def _value(variable: EnvVar, known: Mapping[str, str], facts: PodFacts, config_maps: ConfigMaps) -> str:

@@ -6,16 +6,12 @@ import asyncio
 
 import pytest
 
-from proxy.errors import BadRequest, BadResponse
+from proxy.errors import BadRequest
 from proxy.http1.head import (
     CHUNKED,
     MAX_TARGET,
-    UNTIL_CLOSE,
     RequestHead,
     RequestHeads,
-    ResponseHead,
-    ResponseHeads,
-    trailer_lines,
 )
 
 LOOP = asyncio.new_event_loop()  # the parser asks for one and never uses it
@@ -91,43 +87,44 @@ def test_a_plain_length(value: bytes, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "status"),
+    "lines",
     [
-        ([b"Transfer-Encoding: xchunked"], 400),
-        ([b"Transfer-Encoding: chunked1"], 400),
-        ([b"Transfer-Encoding: identity"], 400),
-        ([b"Transfer-Encoding: identity", b"Content-Length: 5"], 400),
-        ([b"Transfer-Encoding: chunked, identity"], 400),
-        ([b"Transfer-Encoding: gzip, chunked"], 501),
-        ([b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"], 400),
-        ([b"Transfer-Encoding: chunked, chunked"], 501),
-        ([b"Transfer-Encoding: ,chunked"], 400),
-        ([b"Transfer-Encoding: chunked,"], 400),
-        ([b"Transfer-Encoding: , chunked"], 400),
-        ([b"Transfer-Encoding:"], 400),
-        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"], 400),
-        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"], 400),
-        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding:"], 400),
-        ([b"Transfer-Encoding: \x0bchunked"], 400),
-        ([b"Transfer-Encoding: \x00chunked"], 400),
-        ([b"Transfer-Encoding: \xa0chunked"], 400),
-        ([b"Transfer-Encoding: chunked\x0c"], 400),
-        ([b"Transfer-Encoding : chunked"], 400),
-        ([b"Transfer-Encoding", b" : chunked"], 400),
-        ([b"Transfer-Encoding:", b" chunked"], 400),
-        ([b"Transfer-Encoding: chunked;a=b"], 400),
-        ([b'Transfer-Encoding: "chunked"'], 400),
-        ([b"Transfer-Encoding: chunked foo"], 400),
-        ([b"Transfer-Encoding: chun", b" ked"], 400),
-        ([b"Transfer-Encoding: chunKed"], 400),
+        [b"Transfer-Encoding: xchunked"],
+        [b"Transfer-Encoding: chunked1"],
+        [b"Transfer-Encoding: identity"],
+        [b"Transfer-Encoding: identity", b"Content-Length: 5"],
+        [b"Transfer-Encoding: chunked, identity"],
+        [b"Transfer-Encoding: gzip, chunked"],
+        [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"],
+        [b"Transfer-Encoding: chunked, chunked"],
+        [b"Transfer-Encoding: ,chunked"],
+        [b"Transfer-Encoding: chunked,"],
+        [b"Transfer-Encoding: , chunked"],
+        [b"Transfer-Encoding:"],
+        [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"],
+        [b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"],
+        [b"Transfer-Encoding: chunked", b"Transfer-Encoding:"],
+        [b"Transfer-Encoding: \x0bchunked"],
+        [b"Transfer-Encoding: \x00chunked"],
+        [b"Transfer-Encoding: \xa0chunked"],
+        [b"Transfer-Encoding: chunked\x0c"],
+        [b"Transfer-Encoding : chunked"],
+        [b"Transfer-Encoding", b" : chunked"],
+        [b"Transfer-Encoding:", b" chunked"],
+        [b"Transfer-Encoding: chunked;a=b"],
+        [b'Transfer-Encoding: "chunked"'],
+        [b"Transfer-Encoding: chunked foo"],
+        [b"Transfer-Encoding: chun", b" ked"],
+        [b"Transfer-Encoding: chun\xe2\x84\xaaed"],
     ],
     ids=repr,
 )
-def test_a_transfer_coding_that_is_not_chunked_alone_is_refused(lines: list[bytes], status: int) -> None:
-    got = refused(get(*lines))
-    assert got == status or (status == 501 and got == 400) or (status == 400 and got == 501)
-    if b"gzip, chunked" in lines[0]:
-        assert got == 501
+def test_a_transfer_coding_that_is_not_chunked_alone_is_refused(lines: list[bytes]) -> None:
+    assert refused(get(*lines)) in (400, 501)
+
+
+def test_a_transfer_coding_we_cannot_decode_is_501() -> None:
+    assert refused(get(b"Transfer-Encoding: gzip, chunked")) == 501
 
 
 @pytest.mark.parametrize("value", [b"chunked", b"Chunked", b"CHUNKED", b" chunked ", b"\tchunked"])
@@ -425,138 +422,3 @@ def test_one_parser_reads_one_head_after_the_other() -> None:
     ):
         heads.parse(block)
     assert heads.parse(get(b"Z: 1")).lines == [b"Z: 1\r\n"]
-
-
-# -- answers -----------------------------------------------------------------------------------------
-
-
-def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
-    return ResponseHeads(LOOP).parse(b"\r\n".join([start, *lines, b"", b""]))
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [b"Content-Length: 1", b"Content-Length: 2"],
-        [b"Content-Length: 1", b"Transfer-Encoding: chunked"],
-        [b"Transfer-Encoding: chunked", b"Content-Length: 1"],
-        [b"Content-Length: 1, 1"],
-        [b"Content-Length: +1"],
-        [b"Content-Length: -1"],
-        [b"Content-Length: 0x1"],
-        [b"Content-Length:"],
-        [b"Content-Length : 1"],
-        [b"Content-Length: " + b"1" * 5000],
-        [b"Transfer-Encoding: gzip, chunked"],
-        [b"Transfer-Encoding: gzip"],
-        [b"Transfer-Encoding: chunked, chunked"],
-        [b"Transfer-Encoding: xchunked"],
-        [b"Transfer-Encoding : chunked"],
-        [b"X: a\x00b"],
-        [b"X: a\x07b"],
-        [b"X: a\rb"],
-        [b"X: a\nb"],
-        [b"X: a", b" b"],
-        [b"X : a"],
-        [b"X y: a"],
-        [b": a"],
-        [b"abc"],
-    ],
-    ids=repr,
-)
-def test_answers_that_could_be_read_in_two_ways_are_refused(lines: list[bytes]) -> None:
-    with pytest.raises(BadResponse):
-        answer(*lines)
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"HTTP/1.1 099 Low",
-        b"HTTP/1.1 000 Low",
-        b"HTTP/1.1 600 High",
-        b"HTTP/1.1 999 High",
-        b"HTTP/1.1 20 Short",
-        b"HTTP/1.1 2000 Long",
-        b"HTTP/1.1 -20 Minus",
-        b"HTTP/1.1 2x0 OK",
-        b"HTTP/1.1  200 OK",
-        b"HTTP/1.1 200 O\x00K",
-        b"HTTP/1.1 200 O\x1bK",
-        b"HTTP/2.0 200 OK",
-        b"HTTP/0.9 200 OK",
-        b"http/1.1 200 OK",
-        b"HTTP/1.1",
-        b"ICY 200 OK",
-        b"GET / HTTP/1.1",
-        b"",
-    ],
-    ids=repr,
-)
-def test_bad_status_lines_are_refused(start: bytes) -> None:
-    with pytest.raises(BadResponse):
-        answer(start=start)
-
-
-@pytest.mark.parametrize(
-    ("lines", "start", "length", "kept"),
-    [
-        ([b"Content-Length: 5"], b"HTTP/1.1 200 OK", 5, True),
-        ([b"Content-Length: 05"], b"HTTP/1.1 200 OK", 5, True),
-        ([b"Content-Length: 5", b"Content-Length: 5"], b"HTTP/1.1 200 OK", 5, True),
-        ([b"Transfer-Encoding: Chunked"], b"HTTP/1.1 200 OK", CHUNKED, True),
-        ([], b"HTTP/1.1 200 OK", UNTIL_CLOSE, True),
-        ([], b"HTTP/1.0 200 OK", UNTIL_CLOSE, False),
-        ([b"Content-Length: 5"], b"HTTP/1.0 200 OK", 5, False),
-        ([b"Content-Length: 5", b"Connection: Keep-Alive"], b"HTTP/1.0 200 OK", 5, True),
-        ([b"Content-Length: 5", b"Connection: close"], b"HTTP/1.1 200 OK", 5, False),
-        ([b"Content-Length: 5", b"Connection: keep-alive, close"], b"HTTP/1.1 200 OK", 5, False),
-    ],
-)
-def test_framing_of_answers(lines: list[bytes], start: bytes, length: int, kept: bool) -> None:
-    try:
-        head = answer(*lines, start=start)
-    except BadResponse:
-        assert lines.count(b"Content-Length: 5") == 2  # refusing two equal ones is as good
-        return
-    assert (head.length, head.keep_alive) == (length, kept)
-
-
-def test_a_space_before_the_first_header_of_an_answer_is_normalised() -> None:
-    assert answer(b" X: a").lines == [b"X: a\r\n"]
-
-
-def test_reasons_and_values_of_other_alphabets_pass() -> None:
-    head = answer(b"X: \xe9\xff", start=b"HTTP/1.1 200 Sch\xf6n")
-    assert (head.reason, head.lines) == (b"Sch\xf6n", [b"X: \xe9\xff\r\n"])
-
-
-# -- trailers ----------------------------------------------------------------------------------------
-
-
-def test_trailers_that_frame_route_or_identify_never_pass() -> None:
-    block = b"".join(
-        name + b": x\r\n"
-        for name in (
-            b"X-Sum",
-            b"Content-Length",
-            b"Transfer-Encoding",
-            b"TE",
-            b"Host",
-            b"Authorization",
-            b"Cookie",
-            b"Connection",
-            b"Trailer",
-            b"smi-mesh-client-id",
-            b"smi_mesh_client_id",
-            b"Upgrade",
-            b"Expect",
-        )
-    )
-    assert trailer_lines(block) == [b"X-Sum: x\r\n"]
-
-
-@pytest.mark.parametrize("block", [b"X\r\n", b"X : y\r\n", b" X: y\r\n", b"X: \x00\r\n", b": y\r\n", b"X: a\nb\r\n"])
-def test_malformed_trailers_are_an_error(block: bytes) -> None:
-    with pytest.raises(ValueError, match="trailer"):
-        trailer_lines(block)
