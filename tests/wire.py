@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import uvloop
 from eventually import eventually
@@ -208,7 +208,7 @@ class App:
         self._queue: asyncio.Queue[End] = asyncio.Queue()
         self._server: asyncio.AbstractServer | None = None
 
-    async def __aenter__(self) -> App:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._end, HOST, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -393,8 +393,8 @@ async def playing(
         await now.listening(running)
         yield now
         await now.settled()
-        assert now.failures == []
-        assert now.logged == []
+        assert now.failures == [], now.failures
+        assert now.logged == [], now.logged
     finally:
         loop.set_exception_handler(previous)
         logging.getLogger().removeHandler(watch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def fed(body: Body, pieces: list[bytes]) -> tuple[bytes, bool, bytes, list[bytes
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     marks = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
-    return [data[start:end] for start, end in zip(marks, marks[1:], strict=False) if end > start]
+    return [data[start:end] for start, end in itertools.pairwise(marks) if end > start]
 
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=6)

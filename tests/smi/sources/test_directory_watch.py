@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -249,7 +249,7 @@ def test_a_watcher_that_hears_nothing_is_found_out(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(directory_module, "QUIET_POLL_S", 0.01)
 
     async def script(watched: Watched) -> None:
-        await eventually(lambda: begun)
+        await eventually(lambda: watched.snapshots)
         (tmp_path / "a.yaml").write_text(route("a", 1))
         await watched.becomes(a=1)
         await eventually(lambda: len(begun) > 1)
@@ -275,20 +275,56 @@ def test_a_folder_above_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     play([root], script)
 
 
+Heard = set[watchfiles.main.FileChange]
+
+
+@pytest.mark.parametrize("same_inode", [True, False])
+def test_a_folder_in_the_place_of_another_is_watched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_inode: bool
+) -> None:
+    begun: list[tuple[str, ...]] = []
+    root, heard = tmp_path / "m", asyncio.Event()
+    root.mkdir()
+
+    async def once(*paths: str, **_options: object) -> AsyncIterator[Heard]:
+        """Tells of one change: the folder itself, where that shows in nothing else, or something in it."""
+        begun.append(paths)
+        await heard.wait()
+        heard.clear()
+        yield {(watchfiles.Change.deleted, str(root if same_inode else root / "x"))}
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(directory_module, "awatch", once)
+    monkeypatch.setattr(directory_module, "QUIET_POLL_S", 3600.0)
+
+    async def script(watched: Watched) -> None:
+        await eventually(lambda: watched.snapshots and begun)
+        if not same_inode:
+            root.rename(tmp_path / "aside")
+            root.mkdir()
+        heard.set()
+        await eventually(lambda: len(begun) > 1)
+
+    play([root], script)
+
+
 def watchers() -> int:
     """How many inotify instances this process holds."""
-    open_files = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    return sum(os.readlink(path) == "anon_inode:inotify" for path in open_files if os.path.lexists(path))
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            count += os.readlink(f"/proc/self/fd/{number}") == "anon_inode:inotify"
+    return count
 
 
 def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
     async def main() -> None:
+        await eventually(lambda: watchers() == 0)  # those of other tests close in threads of theirs
         watcher = DirectorySource([tmp_path]).watch()
         await anext(watcher)
-        assert watchers() == before + 1
+        assert watchers() == 1
         await watcher.aclose()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        await eventually(lambda: watchers() == before)
+        await eventually(lambda: watchers() == 0)
 
-    before = watchers()
     asyncio.run(main())

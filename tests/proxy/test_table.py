@@ -1,0 +1,192 @@
+"""From an authority to a route, and what outlives a new table."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.contract.config import Backend, Cluster, Config, Endpoint, Host, HttpMatch, Port, Rule, Service
+from proxy.endpoints import Endpoints
+from proxy.errors import ConfigRejected
+from proxy.table import Missing, PortRoute, Route, Table, Unasked, Wheels
+
+ONE, TWO = Endpoint(ip="127.81.0.1", port=8080), Endpoint(ip="127.81.0.2", port=8080)
+CONFIG = Config(
+    version=1,
+    services={
+        "default/web": Service(
+            ports={
+                80: Port(
+                    cluster="default/web:80",
+                    rules=(
+                        Rule(
+                            split="default/canary",
+                            matches=(HttpMatch(path="/a"),),
+                            backends=(
+                                Backend(service="default/v1", cluster="default/v1:80", weight=3),
+                                Backend(service="default/v2", cluster="default/v2:80", weight=1),
+                                Backend(service="default/v3", cluster="default/v3:80", weight=0),
+                            ),
+                        ),
+                    ),
+                ),
+                8080: Port(cluster="default/web:8080"),
+            },
+            cluster_ip="10.0.0.1",
+        ),
+        "other/web": Service(ports={80: Port(cluster="default/v2:80")}),
+    },
+    clusters={
+        "default/web:80": Cluster(endpoints=(ONE, TWO)),
+        "default/web:8080": Cluster(),
+        "default/v1:80": Cluster(endpoints=(ONE,)),
+        "default/v2:80": Cluster(),
+        "default/v3:80": Cluster(endpoints=(TWO,)),
+        "pod:127.80.0.1:8080": Cluster(endpoints=(ONE,)),
+    },
+    hosts={
+        "web-0.web.default": Host(pod={8080: "pod:127.80.0.1:8080"}),
+        "127.80.0.1": Host(pod={8080: "pod:127.80.0.1:8080"}),
+        "alias.default": Host(service="other/web"),
+        "nowhere.default": Host(),
+    },
+)
+
+
+def build(config: Config = CONFIG, wheels: Wheels | None = None) -> Table:
+    return Table(config, Endpoints(lambda: 0.0), wheels or Wheels("default/client-0"), "spiffe://x/ns/default/sa/c")
+
+
+def route(authority: bytes, table: Table | None = None, default_port: int = 80) -> Route:
+    return (table or build()).route(authority, default_port, "default", "cluster.local")
+
+
+@pytest.mark.parametrize(
+    ("authority", "name"),
+    [
+        (b"web", "default/web:80"),
+        (b"web:80", "default/web:80"),
+        (b"web:", "default/web:80"),
+        (b"web:8080", "default/web:8080"),
+        (b"WEB.Default", "default/web:80"),
+        (b"web.default.svc", "default/web:80"),
+        (b"web.default.svc.cluster.local.", "default/web:80"),
+        (b"web.default..svc.cluster.local:8080", "default/web:8080"),
+        (b"web.other", "other/web:80"),
+        (b"10.0.0.1", "default/web:80"),
+        (b"alias", "other/web:80"),
+        (b"web-0.web.default:8080", "web-0.web.default:8080"),
+        (b"127.80.0.1:8080", "127.80.0.1:8080"),
+    ],
+)
+def test_names_of_the_mesh(authority: bytes, name: str) -> None:
+    found = route(authority)
+
+    assert isinstance(found, PortRoute)
+    assert found.name == name
+
+
+@pytest.mark.parametrize(
+    ("authority", "expected"),
+    [
+        (b"web:81", Missing("web.default", 81, known=True)),
+        (b"127.80.0.1", Missing("127.80.0.1", 80, known=True)),
+        (b"nowhere", Missing("nowhere.default", 80, known=False)),
+        (b"api", Unasked("api.default", 80)),
+        (b"example.com:443", Unasked("example.com", 443)),
+        (b"10.0.0.2", Unasked("10.0.0.2", 80)),
+    ],
+)
+def test_names_without_a_route(authority: bytes, expected: Route) -> None:
+    assert route(authority) == expected
+
+
+def test_a_route_is_remembered_by_how_it_was_written_and_by_default_port() -> None:
+    table = build()
+
+    assert route(b"web", table) is route(b"web", table)
+    assert route(b"web", table, 8080) is not route(b"web", table)
+
+
+def test_clients_cannot_fill_the_memory_of_authorities() -> None:
+    table = build()
+    for number in range(3000):
+        route(b"web" + b"." * number, table)
+
+    assert len(table._by_authority) <= 1024
+
+
+def test_a_rule_knows_which_backends_take_turns() -> None:
+    found = route(b"web")
+    assert isinstance(found, PortRoute)
+    [rule] = found.rules
+
+    assert [backend.name for backend in rule.backends] == ["default/v1", "default/v2", "default/v3"]
+    assert rule.ready == (0,)  # v2 has no endpoint, v3 no weight
+    assert found.looks_at_path
+    assert [state.endpoint for state in found.own.endpoints] == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(services={"a/b": Service(ports={80: Port(cluster="a/b:80")})}),
+        Config(hosts={"x.a": Host(pod={80: "pod:1.2.3.4:80"})}),
+        Config(
+            services={
+                "a/b": Service(
+                    ports={
+                        80: Port(
+                            cluster="c",
+                            rules=(Rule(split="a/s", backends=(Backend(service="a/x", cluster="gone", weight=1),)),),
+                        )
+                    }
+                )
+            },
+            clusters={"c": Cluster()},
+        ),
+        Config(
+            services={
+                "a/b": Service(ports={80: Port(cluster="c", rules=(Rule(split="s", matches=(HttpMatch(path="("),)),))})
+            },
+            clusters={"c": Cluster()},
+        ),
+    ],
+)
+def test_a_table_that_refers_to_what_it_has_not_is_rejected(config: Config) -> None:
+    with pytest.raises(ConfigRejected):
+        build(config)
+
+
+def test_endpoints_and_wheels_outlive_a_table() -> None:
+    endpoints, wheels = Endpoints(lambda: 0.0), Wheels("default/client-0")
+    first = Table(CONFIG, endpoints, wheels, "x")
+    second = Table(CONFIG, endpoints, wheels, "x")
+    one, other = route(b"web", first), route(b"web", second)
+
+    assert isinstance(one, PortRoute)
+    assert isinstance(other, PortRoute)
+    assert one.own.endpoints[0] is other.own.endpoints[0]
+    assert one.rules[0].wheel is other.rules[0].wheel
+
+
+def test_a_wheel_starts_anew_when_its_weights_change_and_is_forgotten_when_unused() -> None:
+    wheels = Wheels("seed")
+    rule = Rule(split="a/s", backends=(Backend(service="a/x", cluster="x", weight=1),))
+    wheel = wheels.get("a/b:80", rule)
+
+    assert wheels.get("a/b:80", rule) is wheel
+    assert wheels.get("a/b:81", rule) is not wheel
+    wheels.keep({("a/b:80", "a/s")})
+    assert wheels.get("a/b:80", rule) is wheel
+    assert (
+        wheels.get("a/b:80", Rule(split="a/s", backends=(Backend(service="a/x", cluster="x", weight=2),))) is not wheel
+    )
+    wheels.keep(set())
+    assert wheels.get("a/b:80", rule) is not wheel
+
+
+def test_what_a_table_refers_to() -> None:
+    table = build()
+
+    assert table.endpoints() == {ONE, TWO}
+    assert table.wheels() == {("default/web:80", "default/canary")}
