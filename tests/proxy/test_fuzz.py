@@ -36,8 +36,10 @@ ANSWERS = [
     b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\ntunnel",
-    b"HTTP/1.1 502 Bad Gateway\r\nsmi-mesh-reason: connect-failure; x\r\nContent-Length: 0\r\n"
-    b"Connection: close\r\n\r\n",
+    (
+        b"HTTP/1.1 502 Bad Gateway\r\nsmi-mesh-reason: connect-failure; x\r\nContent-Length: 0\r\n"
+        b"Connection: close\r\n\r\n"
+    ),
 ]
 TOKENS = [
     b"\r\n",
