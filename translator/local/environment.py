@@ -76,7 +76,8 @@ def app_process(container: Container, facts: PodFacts, config_maps: ConfigMaps, 
     """The process of one container; ``NotStartable`` when it has no command or a ConfigMap is missing."""
     variables = pod_variables(container, facts, config_maps)
     argv = tuple(expand(part, variables) for part in _argv(container, facts.pod.meta.annotations, first))
-    moved = {path: f"{facts.files}/{container.name}{_clean(path)}" for path, _ in container.config_mounts}
+    mounted = [path for path, _ in container.config_mounts] + [path for path, _, _ in container.config_files]
+    moved = {path: f"{facts.files}/{container.name}{_clean(path)}" for path in mounted}
     return AppProcess(
         argv=tuple(relocate(part, moved) for part in argv),
         variables=variables,
@@ -85,13 +86,18 @@ def app_process(container: Container, facts: PodFacts, config_maps: ConfigMaps, 
 
 
 def mounted_files(container: Container, namespace: str, config_maps: ConfigMaps) -> dict[str, str]:
-    """Text of every mounted ConfigMap's keys by ``<container>/<mountPath>/<key>``."""
+    """Text of every mounted ConfigMap's keys by ``<container>/<mountPath>/<key>``, single files by their own path."""
     files = {}
     for path, name in container.config_mounts:
         for key, text in _config_map(config_maps, namespace, name).data.items():
             if PurePosixPath(key).name != key:
                 raise NotStartable("CreateContainerConfigError", f'ConfigMap "{name}": key "{key}" is no file name')
             files[f"{container.name}{_clean(path)}/{key}"] = text
+    for path, name, key in container.config_files:
+        data = _config_map(config_maps, namespace, name).data
+        if key not in data:
+            raise NotStartable("CreateContainerConfigError", f'ConfigMap "{name}" has no key "{key}"')
+        files[f"{container.name}{_clean(path)}"] = data[key]
     return files
 
 

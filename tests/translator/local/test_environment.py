@@ -174,6 +174,17 @@ def test_mounted_config_maps_become_files_and_the_command_finds_them() -> None:
     assert made.files == {"c/app/app.py": "print(1)"}
 
 
+def test_single_files_of_a_config_map_become_files_too() -> None:
+    made = process(args=("/etc/x/sub/run.py",), config_files=(("/etc/x/sub/run.py", "code", "app.py"),))
+    assert made.argv[-1] == "/state/files/c/etc/x/sub/run.py"
+    assert made.files == {"c/etc/x/sub/run.py": "print(1)"}
+
+
+def test_a_key_that_is_not_there_keeps_the_container_from_starting() -> None:
+    with pytest.raises(NotStartable, match='no key "gone"'):
+        process(config_files=(("/etc/x", "code", "gone"),))
+
+
 def test_a_mount_path_cannot_lead_out_of_the_pods_folder() -> None:
     made = process(config_mounts=(("/../../etc", "code"),))
     assert list(made.files) == ["c/etc/app.py"]
@@ -204,3 +215,9 @@ def test_the_longest_mount_path_wins() -> None:
 
 def test_the_users_own_proxies_are_not_inherited() -> None:
     assert inherited({"PATH": "/bin", "ALL_PROXY": "x", "https_proxy": "y", "HTTP_PROXY": "z"}) == {"PATH": "/bin"}
+
+
+def test_an_optional_key_that_is_missing_sets_nothing() -> None:
+    wanted = EnvVar(name="A", config_map=("code", "gone"), optional=True)
+    nowhere = EnvVar(name="B", config_map=("gone", "x"), optional=True)
+    assert not {"A", "B"} & process(env=(wanted, nowhere)).variables.keys()
