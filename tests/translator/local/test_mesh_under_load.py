@@ -28,6 +28,7 @@ while not os.path.exists(sys.argv[1]):
     except Exception as error:
         counts[repr(error)] += 1
         connection.close()
+    open(sys.argv[1] + ".begun", "w").close()
 print(json.dumps(counts))
 """
 
@@ -54,6 +55,7 @@ def under_load(mesh: LocalMesh, folder: Path, change: Callable[[], Any]) -> dict
     command = mesh.command("exec", "deploy/client", "--", sys.executable, "-c", LOAD, str(enough))
     with subprocess.Popen(command, env=mesh.environment, stdout=subprocess.PIPE, text=True) as load:
         try:
+            until((folder / "enough.begun").exists, "requests are under way")
             change()
         finally:
             enough.touch()
