@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Self, cast
 
 import uvloop
@@ -49,9 +52,15 @@ def play(scene: Coroutine[Any, Any, None]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+    """A port where nobody listens, from below those that outgoing connections take for themselves."""
+    while True:
+        with socket.socket() as sock:
+            port = next(_PORTS)
+            if sock.connect_ex((HOST, port)) != 0:
+                return port
+
+
+_PORTS = cycle(random.Random(os.getpid()).sample(range(10240, 30000), 4000))
 
 
 class End(asyncio.Protocol):
@@ -199,10 +208,11 @@ class App:
     Unless there is ``answers``: called with each request head (no bodies), it gives the bytes to send.
     """
 
-    def __init__(self, answers: Callable[[bytes], bytes] | None = None, *, name: str = "", port: int = 0) -> None:
+    def __init__(self, answers: Callable[[bytes], bytes] | None = None, *, narrow: bool = False) -> None:
+        """``narrow``: the kernel takes next to nothing that is not read."""
         self.answers = answers
-        self.name = name
-        self.port = port
+        self.port = 0
+        self._narrow = narrow
         self.requests: list[bytes] = []
         self.ends: list[End] = []
         self._queue: asyncio.Queue[End] = asyncio.Queue()
@@ -210,7 +220,10 @@ class App:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._end, HOST, self.port)
+        sock = socket.create_server((HOST, 0))
+        if self._narrow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._server = await loop.create_server(self._end, sock=sock)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -241,7 +254,7 @@ class App:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(ip=HOST, port=self.port, pod=self.name)
+        return Endpoint(ip=HOST, port=self.port)
 
 
 class Answering(End):

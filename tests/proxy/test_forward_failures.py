@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from eventually import eventually
 from wire import OK, Answered, App, End, Playing, free_port, gone, play, playing, split, to
 
 from proxy.contract.config import Config, Endpoint
+from proxy.http1.client import ClientConnection, open_connection
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
@@ -66,14 +68,41 @@ def test_a_backend_that_cannot_be_reached_leaves_its_requests_to_the_others() ->
     play(scene())
 
 
+def test_a_connection_that_ended_before_its_request_was_written_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end came while the task that opened it waited for its turn."""
+
+    async def opened_and_ended(*arguments: Any) -> ClientConnection:
+        connection = await open_connection(*arguments)
+        if connection.peer[1] == arguments[1].endpoint.port and arguments[1].endpoint.pod == "shy":
+            await eventually(lambda: not connection.usable)
+        return connection
+
+    monkeypatch.setattr("proxy.forward.open_connection", opened_and_ended)
+
+    async def scene() -> None:
+        async with Shy() as shy, App(lambda _: OK) as app:
+            async with playing(to(Endpoint(ip="127.0.0.1", port=shy.port, pod="shy"), app)) as mesh:
+                for _ in range(12):
+                    assert (await mesh.ask(POST)).status == 200
+            assert shy.ends != []
+
+    play(scene())
+
+
+class Shy(App):
+    """Takes connections and ends them."""
+
+    def _arrived(self, end: End) -> None:
+        self.ends.append(end)
+        end.transport.abort()
+
+
 def test_a_connection_closed_as_soon_as_it_is_open_moves_on() -> None:
     async def scene() -> None:
-        async with App() as shy, App(lambda _: OK) as app:
-            shy._arrived = lambda end: end.transport.abort()  # type: ignore[method-assign]
-            async with playing(to(shy, app)) as mesh:
-                answers = [await mesh.ask(POST) for _ in range(8)]
-                # Whether the end is seen before the request is written is chance; a hang or a second write is not.
-                assert {(answer.status, answer.reason) for answer in answers} <= {(200, ""), (502, "reset")}
+        async with Shy() as shy, App(lambda _: OK) as app, playing(to(shy, app)) as mesh:
+            answers = [await mesh.ask(POST) for _ in range(8)]
+            # Whether the end is seen before the request is written is chance; a hang or a second write is not.
+            assert {(answer.status, answer.reason) for answer in answers} <= {(200, ""), (502, "reset")}
 
     play(scene())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from eventually import eventually
 from wire import OK, App, End, Playing, play, playing, to
 
 from proxy.forward import REPLAY_LIMIT
+from proxy.http1.client import ClientConnection, open_connection
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
@@ -120,6 +122,19 @@ def test_a_request_larger_than_what_is_kept_waits_for_its_connection() -> None:
     play(scene())
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes next to nothing of what goes to upstreams."""
+
+    async def opened(*arguments: Any) -> ClientConnection:
+        connection = await open_connection(*arguments)
+        sock = connection.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return connection
+
+    monkeypatch.setattr("proxy.forward.open_connection", opened)
+
+
 class Reluctant(App):
     """Reads nothing until it is told to."""
 
@@ -128,11 +143,11 @@ class Reluctant(App):
         super()._arrived(end)
 
 
-def test_an_upstream_that_does_not_read_a_first_write_holds_the_client() -> None:
+def test_an_upstream_that_does_not_read_a_first_write_holds_the_client(narrow: None) -> None:
     """The kept part of a request is one write; what it holds back must not be forgotten as it begins."""
 
     async def scene() -> None:
-        async with Reluctant() as app, playing(to(app)) as mesh:
+        async with Reluctant(narrow=True) as app, playing(to(app)) as mesh:
             client = await mesh.client()
             client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % BIG, block(BIG))
             upstream = await app.accepted()
@@ -148,23 +163,23 @@ def test_an_upstream_that_does_not_read_a_first_write_holds_the_client() -> None
     play(scene())
 
 
-def test_an_upstream_that_answers_before_it_has_read_is_not_used_again() -> None:
+def test_an_upstream_that_answers_before_it_has_read_is_not_used_again(narrow: None) -> None:
     async def scene() -> None:
-        async with App() as app, playing(to(app)) as mesh:
-            size = 6 * MEBI
-            client, upstream = await asked(
-                mesh, app, b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % size
-            )
-            upstream.transport.pause_reading()
-            client.send(block(size))
+        async with Reluctant(narrow=True) as app, playing(to(app)) as mesh:
+            client = await mesh.client()
+            size = 200_000
+            client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % size, block(size))
+            upstream = await app.accepted()
             [down] = mesh.downstreams()
-            await eventually(lambda: down._held or down.exchange.request_done)
+            await eventually(lambda: down.exchange.request_done and down.exchange.up.blocked)
             upstream.send(OK)
-            answer = await client.answer()
-            assert answer.status == 200
-            await upstream.wait(lambda: True, "")
-            upstream.transport.resume_reading()
-            await upstream.wait(lambda: upstream.ended, "the connection is given up")
+            await client.got(OK)
+            client.send(GET)
+            second = await app.accepted()
+            second.transport.resume_reading()
+            await second.got(SENT)
+            second.send(OK)
+            await client.got(OK)
 
     play(scene())
 
@@ -177,18 +192,14 @@ def test_a_slow_reader_of_a_last_answer_gets_all_of_it(monkeypatch: pytest.Monke
         async with App() as app, playing(to(app)) as mesh:
             client, upstream = await asked(mesh, app, b"GET / HTTP/1.0\r\nHost: web\r\n\r\n")
             client.transport.pause_reading()
-            body = block(BIG)
-            upstream.send(b"HTTP/1.1 200 OK\r\n\r\n", body)
-            upstream.close()
             [down] = mesh.downstreams()
-            for _ in range(BIG // MEBI * 2):
-                before = client.total
-                client.transport.resume_reading()
-                await client.wait(lambda before=before: client.total > before or client.ended, "more")  # type: ignore[misc]
-                client.transport.pause_reading()
-                if client.ended or down.lingering:
-                    break
-            assert not client.lost
+            for end in (client, down):
+                sock = end.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            body = block(200_000)
+            upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+            await eventually(lambda: down.lingering and down._unflushed > 0)
             client.transport.resume_reading()
             assert (await client.rest()).partition(b"\r\n\r\n")[2] == body
 
