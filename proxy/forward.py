@@ -395,8 +395,7 @@ class Exchange:
             # A truncated answer must not look like a whole one.
             self._failed()
             self._end(502)
-            self.down.exchange = None
-            self.down.transport.abort()
+            self.down.break_off()
         elif not connection.fresh and self.head.method in IDEMPOTENT and self._interim == 0 and not self._partial:
             self._move_on(reset(f"{connection.endpoint.name}: the connection broke before an answer"), stale=True)
         else:
@@ -462,8 +461,7 @@ class Exchange:
         self._drop_upstream()
         self._end(refusal.status)
         if begun:
-            self.down.exchange = None
-            self.down.transport.abort()
+            self.down.break_off()
             return
         keep = self.keep and self.request_done and not isinstance(refusal, BadRequest)
         keep = keep and not (self.head.old or self.down.forwarding.draining)

@@ -147,11 +147,6 @@ class End(asyncio.Protocol):
         await self.wait(lambda: self.ended, "the end")
         return bytes(self.received)
 
-    async def broken(self) -> None:
-        """The connection was reset: what came is no whole message."""
-        await self.wait(lambda: self.lost, "a reset")
-        assert self.error is not None or not self.eof
-
     async def answer(self, *, bodyless: bool = False) -> Answered:
         """One answer, read by its own framing."""
         head = await self.until(b"\r\n\r\n")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from proxy.authorize import NOBODY, Caller
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxy.server")
 
+# SO_LINGER on, zero seconds: what is not sent is dropped and the connection reset.
+_RESET = struct.pack("ii", 1, 0)
 # The first byte of a TLS connection (RFC 8446 §5.1: handshake).
 TLS_HANDSHAKE = 0x16
 # Seconds for a request head to be complete, from the connection's start or the head's first byte.
@@ -271,6 +275,15 @@ class ServerConnection(asyncio.Protocol):
             return
         if self._eof or (self.forwarding.draining and self._served and not self._buffer):
             self.finish()
+
+    def break_off(self) -> None:
+        """End in the middle of an answer: by a reset, since an old client takes a clean end for the answer's own."""
+        self.exchange = None
+        self.lingering = True
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def finish(self) -> None:
         """End the connection without losing what was written: stop sending, take in the rest for a moment."""

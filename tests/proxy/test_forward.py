@@ -97,6 +97,38 @@ def _said(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: web\r\n" + (b"X: " + b"y" * 10_000 + b"\r\n") * 10 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: web\r\n" + (b"X: " + b"y" * 10_000 + b"\r\n") * 10, 431),
+        (b"GET / HTTP/1.1\r\nHost: web\r\nX: " + b"y" * 100_000, 431),
+        (b"GET /" + b"a" * 100_000, 414),
+        (b"GET / HTTP/1.1\r\nHost: web\nX: y", 400),
+        (b"\r\n" * 50, 400),
+    ],
+    ids=lambda value: str(value[:30]) if isinstance(value, bytes) else str(value),
+)
+def test_what_can_never_become_a_request_is_refused_at_once(request_: bytes, status: int) -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            answer = await mesh.ask(request_)
+            assert answer.status == status
+            assert app.ends == []
+
+    play(scene())
+
+
+def test_empty_lines_before_a_request_are_forgiven() -> None:
+    async def scene() -> None:
+        async with App(lambda _: OK) as app, playing(to(app)) as mesh:
+            client = await mesh.client()
+            client.send(b"\r\n\r\n", GET, b"\r\n", GET)
+            await client.got(OK + OK)
+
+    play(scene())
+
+
 def test_pipelining_is_bounded() -> None:
     async def scene() -> None:
         async with App() as app, playing(to(app)) as mesh:

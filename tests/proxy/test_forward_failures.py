@@ -202,10 +202,7 @@ def test_stale_connections_leave_a_split_exact() -> None:
     """An application that closes every connection after its answer, without saying so."""
 
     async def scene() -> None:
-        async with App() as often, App() as seldom, playing(split((3, [often]), (1, [seldom]))) as mesh:
-            for app in (often, seldom):
-                app.answers = lambda _: OK
-                app._end = lambda app=app: Fickle(app)  # type: ignore[method-assign,misc]
+        async with Moody() as often, Moody() as seldom, playing(split((3, [often]), (1, [seldom]))) as mesh:
             client = await mesh.client()
             for _ in range(40):
                 client.send(GET)
@@ -213,6 +210,13 @@ def test_stale_connections_leave_a_split_exact() -> None:
             assert (len(often.requests), len(seldom.requests)) == (30, 10)
 
     play(scene())
+
+
+class Moody(App):
+    """Its connections are ``Fickle``."""
+
+    def _end(self) -> End:
+        return Fickle(self)
 
 
 class Fickle(End):
@@ -299,6 +303,23 @@ def test_a_truncated_answer_never_ends_cleanly(answer: bytes, abort: bool) -> No
             await client.until(b"short")
             upstream.abort() if abort else upstream.close()
             assert not (await client.rest()).endswith(b"0\r\n\r\n")
+
+    play(scene())
+
+
+@pytest.mark.parametrize("abort", [False, True])
+def test_an_old_client_sees_a_reset_where_the_end_would_look_like_the_answers_own(abort: bool) -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            client = await mesh.client()
+            client.send(b"GET / HTTP/1.0\r\nHost: web\r\n\r\n")
+            upstream = await app.accepted()
+            await upstream.got(SENT)
+            upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n")
+            await client.until(b"short")
+            upstream.abort() if abort else upstream.close()
+            await client.wait(lambda: client.ended, "a reset")
+            assert isinstance(client.error, ConnectionResetError)
 
     play(scene())
 
@@ -434,6 +455,18 @@ def test_a_client_that_goes_away_while_the_connection_is_being_opened() -> None:
                 await mesh.settled()
                 mesh.sidecar.apply(to(app, version=2))
                 assert (await mesh.ask(GET)).status == 200
+
+    play(scene())
+
+
+def test_an_old_client_that_is_refused_is_not_kept() -> None:
+    async def scene() -> None:
+        async with playing(to()) as mesh:
+            client = await mesh.client()
+            client.send(b"GET / HTTP/1.0\r\nHost: web\r\nConnection: keep-alive\r\n\r\n")
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (503, "close")
+            assert await client.rest() == b""
 
     play(scene())
 

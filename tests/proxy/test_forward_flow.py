@@ -82,21 +82,22 @@ def test_a_big_request_waits_for_a_slow_upstream_and_arrives_whole(chunked: bool
     play(scene())
 
 
-def test_a_client_that_pipelines_and_does_not_read_is_not_read_from() -> None:
+@pytest.mark.parametrize(("size", "times"), [(2 * MEBI, 20), (200_000, 100)])
+def test_a_client_that_pipelines_and_does_not_read_is_not_read_from(size: int, times: int) -> None:
     async def scene() -> None:
-        body = block(2 * MEBI)
+        body = block(size)
         whole = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         async with App(lambda _: whole) as app, playing(to(app)) as mesh:
             client = await mesh.client()
             client.transport.pause_reading()
-            client.send(GET * 20)
+            client.send(GET * times)
             [down] = await _downstreams(mesh)
             await eventually(lambda: down._blocked)
             client.send(GET * 50)
-            await eventually(lambda: down._blocked and len(app.requests) < 20)
+            await eventually(lambda: down._blocked and len(app.requests) < times)
             assert down.transport.get_write_buffer_size() < len(whole) + HELD
             client.transport.resume_reading()
-            for _ in range(70):
+            for _ in range(times + 50):
                 assert len((await client.answer()).body) == len(body)
 
     play(scene())
