@@ -8,13 +8,14 @@ Pure: built from the contract's ``Inbound``, asked once per request.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.contract.config import Grant, Inbound
 from proxy.errors import Reason
 from proxy.matching import Matcher, Request, any_accepts, compile_match
 
 # Callers seen are remembered per port; more than this many at once and the memory starts anew.
-_REMEMBERED = 1024
+_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Caller:
     pods: tuple[str, ...] = ()
 
 
-NOBODY = Caller()
+NOBODY: Final = Caller()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 # Seconds: what an endpoint that has not been measured is taken to need.
-DEFAULT_RTT = 0.030
+DEFAULT_RTT: Final = 0.030
 # Seconds by which response times differ without meaning anything: added to each before they are compared.
-NOISE = 0.005
+NOISE: Final = 0.005
 # Seconds until a sample has lost 63 % of its weight.
-DECAY = 10.0
+DECAY: Final = 10.0
 # Seconds that a failure counts as, so that an endpoint that fails fast looks slow.
-FAILURE_RTT = 1.0
+FAILURE_RTT: Final = 1.0
 
 
 class Load:

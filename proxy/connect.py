@@ -7,7 +7,7 @@ routed by the name in CONNECT. To another world, where egress allows it, it is a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.forward import Exchange
 from proxy.tunnel import Tunnel
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from proxy.endpoints import EndpointState
     from proxy.http1.client import ClientConnection
 
-_ESTABLISHED = b"HTTP/1.1 200 OK\r\n\r\n"
+_ESTABLISHED: Final = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 class Connect(Exchange):

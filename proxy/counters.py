@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.errors import Reason
 
 # Distinct label sets kept; peers and routes are few, anything beyond is an attack or a mistake.
-MAX_SERIES = 2000
+MAX_SERIES: Final = 2000
 # Buckets grow by 2 %, so a value read back is at most 1 % off.
-GROWTH = math.log(1.02)
+GROWTH: Final = math.log(1.02)
 # Upper bounds in milliseconds of the exported histogram (Linkerd's).
-BOUNDS = tuple(float(digit * scale) for scale in (1, 10, 100, 1000, 10000) for digit in (1, 2, 3, 4, 5))
+BOUNDS: Final = tuple(float(digit * scale) for scale in (1, 10, 100, 1000, 10000) for digit in (1, 2, 3, 4, 5))
 
 
 class Labels(NamedTuple):
@@ -32,7 +32,7 @@ class Labels(NamedTuple):
     peer: str = ""
 
 
-OVERFLOW = "overflow"
+OVERFLOW: Final = "overflow"
 
 
 class Series:

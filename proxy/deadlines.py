@@ -8,11 +8,11 @@ for time-outs of seconds.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 # Seconds between sweeps: time-outs are late by that much at most.
-SWEEP = 0.5
-NEVER = float("inf")
+SWEEP: Final = 0.5
+NEVER: Final = float("inf")
 
 
 class Expiring(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.balance import Load
 from proxy.contract.config import Endpoint
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from proxy.http1.client import ClientConnection
 
 # Idle connections kept per endpoint: as many as a busy caller has requests in flight at once.
-MAX_IDLE = 256
+MAX_IDLE: Final = 256
 # Seconds a connection may lie idle: below what applications commonly allow (60 s and more).
-IDLE_LIMIT = 30.0
+IDLE_LIMIT: Final = 30.0
 # Seconds a connection may be used at all, so that rotated certificates reach every connection.
-AGE_LIMIT = 1800.0
+AGE_LIMIT: Final = 1800.0
 
 
 class EndpointState:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.deadlines import Deadlines
 from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, connect_failure, reset
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from proxy.tls import Contexts
 
 # Bytes of a request kept for sending it again.
-REPLAY_LIMIT = 64 * 1024
+REPLAY_LIMIT: Final = 64 * 1024
 # Interim answers to one request; more is a flood.
-MAX_INTERIM = 16
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+MAX_INTERIM: Final = 16
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
 
 class Router(Protocol):

@@ -17,6 +17,7 @@ import logging
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import aiofastnet
 
@@ -29,14 +30,14 @@ from proxy.preface import SIZE, decode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 
 # Connections the kernel may hold for us; the usual ceiling (net.core.somaxconn).
-BACKLOG = 4096
+BACKLOG: Final = 4096
 # Connections taken from a listener in one go, so that a flood of them does not starve the rest.
-ACCEPTS_AT_ONCE = 64
+ACCEPTS_AT_ONCE: Final = 64
 # Seconds until the next try when the process is out of descriptors (asyncio's own pause).
-ACCEPT_PAUSE = 1.0
+ACCEPT_PAUSE: Final = 1.0
 # Handshakes under way at once: each costs about a millisecond of CPU, so this is a second's worth and some.
-MAX_HANDSHAKES = 1024
-HANDSHAKE_TIMEOUT = 10.0
+MAX_HANDSHAKES: Final = 1024
+HANDSHAKE_TIMEOUT: Final = 10.0
 
 log = logging.getLogger("proxy.listeners")
 

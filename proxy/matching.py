@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import re2
 
@@ -18,9 +18,9 @@ from proxy.contract.config import HttpMatch
 from proxy.errors import ConfigRejected
 
 # Patterns that hold for every path: not a condition at all.
-MATCH_ALL_PATHS = frozenset({"", "/", ".*", "/.*"})
-_LITERAL = re.compile(r"[A-Za-z0-9/_~@:,=&!'<>%-]*")
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+MATCH_ALL_PATHS: Final = frozenset({"", "/", ".*", "/.*"})
+_LITERAL: Final = re.compile(r"[A-Za-z0-9/_~@:,=&!'<>%-]*")
+_IPV4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
 class Request(Protocol):

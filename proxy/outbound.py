@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.balance import choose
 from proxy.connect import Connect
@@ -25,9 +25,9 @@ from proxy.subscribe import Subscription
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 
 # Seconds to wait for the controller to say what a name means. It answers in milliseconds when it is there.
-RESOLVE_TIMEOUT = 2.0
+RESOLVE_TIMEOUT: Final = 2.0
 # Endpoints outside the mesh remembered at once (only with egress allowed).
-MAX_EGRESS = 256
+MAX_EGRESS: Final = 256
 
 
 class Chosen(NamedTuple):

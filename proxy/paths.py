@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 # Segments that do not begin with a dot, made of characters that stand for themselves: most paths, untouched.
-_PLAIN = re.compile(rb"(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@|]+)*/?")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
-_SLASHES = re.compile(rb"//+")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PLAIN: Final = re.compile(rb"(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@|]+)*/?")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_SLASHES: Final = re.compile(rb"//+")
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Escapes that applications disagree about: separators, and controls that end strings or lines.
-_AMBIGUOUS_OCTETS = frozenset(b"/\\") | frozenset(range(0x20)) | {0x7F}
+_AMBIGUOUS_OCTETS: Final = frozenset(b"/\\") | frozenset(range(0x20)) | {0x7F}
 
 
 @dataclass(frozen=True, slots=True)

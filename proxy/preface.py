@@ -7,12 +7,13 @@ cannot write it, and a request cannot change it.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-SIZE = 8
-_MAGIC = b"SMI1"
-_FORMAT = struct.Struct("!4sHH")
+SIZE: Final = 8
+_MAGIC: Final = b"SMI1"
+_FORMAT: Final = struct.Struct("!4sHH")
 # What travels behind the preface.
-HTTP = 1
+HTTP: Final = 1
 
 
 def encode_preface(port: int, protocol: int = HTTP) -> bytes:

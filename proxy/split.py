@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from typing import Final
 
 # The phase is reached by turning the wheel that many times at most; only the start differs beyond it.
-_MAX_PHASE = 1000
+_MAX_PHASE: Final = 1000
 
 
 class Wheel:

@@ -12,7 +12,7 @@ picks the backend, ``proxy.balance.choose`` the endpoint inside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.authorize import Authorizer
 from proxy.contract.config import Cluster, Config, Endpoint, Port, Rule
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.http1.head import RequestHead
 
 # Authorities as clients write them, remembered with their route; more and the memory starts anew.
-_REMEMBERED = 1024
+_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,15 @@ passed on, but has no body.
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
 from proxy.http1.head import UNTIL_CLOSE, RequestHead, ResponseHead
 
 # Status lines as written; few different ones occur.
-_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
-_STATUS_LINES_MAX = 256
-_BODYLESS = frozenset({204, 304})
+_STATUS_LINES: Final[dict[tuple[int, bytes], bytes]] = {}
+_STATUS_LINES_MAX: Final = 256
+_BODYLESS: Final = frozenset({204, 304})
 
 
 class Answer:

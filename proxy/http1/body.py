@@ -8,14 +8,15 @@ an error. Pure: no I/O, no clock.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from proxy.http1.head import CHUNKED, UNTIL_CLOSE, trailer_lines
 
 # Bytes. Extensions carry nothing we know of; a long one only keeps a reader busy.
-MAX_CHUNK_LINE = 4096
+MAX_CHUNK_LINE: Final = 4096
 # Bytes of all trailers together.
-MAX_TRAILERS = 16 * 1024
-_CHUNK_LINE = re.compile(
+MAX_TRAILERS: Final = 16 * 1024
+_CHUNK_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[^\x00-\x08\x0a-\x1f\x7f]*)?"
 )
 

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiofastnet
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Seconds to open a connection, handshake included. Linkerd's default is 1 s too: a pod that is
 # there answers in milliseconds, and one that is not must not hold the request.
-CONNECT_TIMEOUT = 1.0
-HANDSHAKE_TIMEOUT = 5.0
+CONNECT_TIMEOUT: Final = 1.0
+HANDSHAKE_TIMEOUT: Final = 5.0
 
 
 class ClientConnection(asyncio.Protocol):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from aiohttp import http_exceptions
 from aiohttp.http_parser import HttpRequestParser, HttpResponseParser, RawResponseMessage
@@ -23,14 +23,24 @@ from aiohttp.http_parser import HttpRequestParser, HttpResponseParser, RawRespon
 from proxy.errors import BadRequest, BadResponse, Reason, SettingsError
 
 # Bytes. Longer targets than 8,000 must be served (RFC 9112 §3 recommends that as the least).
-MAX_TARGET = 16 * 1024
+MAX_TARGET: Final = 16 * 1024
 # Bytes of a whole head: room for large cookies, and a bound on what an unfinished head may hold.
-MAX_HEAD = 64 * 1024
-MAX_HEADERS = 256
+MAX_HEAD: Final = 64 * 1024
+MAX_HEADERS: Final = 256
 
 # How a header is treated: passed on, dropped, or looked at for framing and routing.
-PLAIN, DROP, CONNECTION, LENGTH, ENCODING, HOST, UPGRADE, EXPECT, OURS, TE, BROKEN = range(11)
-_SPECIAL = {
+PLAIN: Final = 0
+DROP: Final = 1
+CONNECTION: Final = 2
+LENGTH: Final = 3
+ENCODING: Final = 4
+HOST: Final = 5
+UPGRADE: Final = 6
+EXPECT: Final = 7
+OURS: Final = 8
+TE: Final = 9
+BROKEN: Final = 10
+_SPECIAL: Final = {
     b"connection": CONNECTION,
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
@@ -46,25 +56,25 @@ _SPECIAL = {
     b"expect": EXPECT,
 }
 # Headers that ``Connection: <name>`` must not delete: they frame the message or say whose it is.
-_KEPT = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"close"})
+_KEPT: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"close"})
 # Names seen, with their treatment; bounded because clients choose them.
-_TREATMENT: dict[bytes, int] = {}
-_TREATMENTS_MAX = 4096
+_TREATMENT: Final[dict[bytes, int]] = {}
+_TREATMENTS_MAX: Final = 4096
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d\.\d)\r\n")
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})?)?")
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d\.\d)\r\n")
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})?)?")
 # Authorities that have been checked; clients repeat a few.
-_SOUND_AUTHORITIES: set[bytes] = set()
-_AUTHORITIES_MAX = 1024
-_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
+_SOUND_AUTHORITIES: Final[set[bytes]] = set()
+_AUTHORITIES_MAX: Final = 1024
+_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
 # What remains of a sound head without these is its line ends.
-_TEXT = bytes(set(range(32, 256)) - {127}) + b"\t"
-_LINE_ENDS = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
-_CONTROLS = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TEXT: Final = bytes(set(range(32, 256)) - {127}) + b"\t"
+_LINE_ENDS: Final = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
+_CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-CHUNKED = -1
-UNTIL_CLOSE = -2
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
 
 
 class _NoPayload:
@@ -77,7 +87,7 @@ class _NoPayload:
     def resume_reading(self, resume_parser: bool = True) -> None: ...
 
 
-_NO_PAYLOAD = _NoPayload()
+_NO_PAYLOAD: Final = _NoPayload()
 
 
 def require_c_parser() -> None:

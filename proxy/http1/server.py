@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.authorize import NOBODY, Caller
 from proxy.connect import Connect
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxy.server")
 
 # SO_LINGER on, zero seconds: what is not sent is dropped and the connection reset.
-_RESET = struct.pack("ii", 1, 0)
+_RESET: Final = struct.pack("ii", 1, 0)
 # The first byte of a TLS connection (RFC 8446 §5.1: handshake).
-TLS_HANDSHAKE = 0x16
+TLS_HANDSHAKE: Final = 0x16
 # Seconds for a request head to be complete, from the connection's start or the head's first byte.
-HEAD_TIMEOUT = 10.0
+HEAD_TIMEOUT: Final = 10.0
 # Seconds a kept-alive connection may lie idle: longer than any client of ours keeps it, so that
 # it is the client that closes and no request meets a closing connection.
-IDLE_TIMEOUT = 600.0
+IDLE_TIMEOUT: Final = 600.0
 # Seconds of silence in the middle of a request's body, and how far it may fall behind ``MIN_BODY_RATE``.
-BODY_TIMEOUT = 60.0
+BODY_TIMEOUT: Final = 60.0
 # Bytes a second that a body must come with in the long run, so that dribbling ends (Kestrel's default).
-MIN_BODY_RATE = 240.0
+MIN_BODY_RATE: Final = 240.0
 # Seconds to take in what a client still sends after an answer that ends the connection, so that
 # the answer is not lost to a reset.
-LINGER = 2.0
+LINGER: Final = 2.0
 # Seconds in which a client that reads slowly must have taken some of what is left of a last answer.
-FLUSH_TIMEOUT = 60.0
+FLUSH_TIMEOUT: Final = 60.0
 # Bytes of pipelined requests kept while one is served.
-MAX_PIPELINED = 64 * 1024
+MAX_PIPELINED: Final = 64 * 1024
 
 
 class ServerConnection(asyncio.Protocol):
@@ -361,7 +361,7 @@ def _check_partial(data: bytes) -> None:
         raise BadRequest("bare line feed")
 
 
-_STATUS_TEXT: dict[int, bytes] = {
+_STATUS_TEXT: Final[dict[int, bytes]] = {
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",
