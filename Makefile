@@ -34,6 +34,7 @@ check:
 tests:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/pytest --native -q tests/proxy
 
 conformance:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from proxy.counters import Counters
 from proxy.deadlines import Deadlines
 from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, connect_failure, reset
 from proxy.http1.answer import Answer, status_line
@@ -28,7 +29,7 @@ from proxy.http1.head import CHUNKED, MAX_HEAD, RequestHead, ResponseHead
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from proxy.counters import Counters, Series
+    from proxy.counters import Series
     from proxy.endpoints import EndpointState
     from proxy.http1.server import ServerConnection
     from proxy.tls import Contexts

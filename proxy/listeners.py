@@ -17,7 +17,7 @@ import logging
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import aiofastnet
 
@@ -118,7 +118,7 @@ class ListenerSet:
 
     async def _serve(self, address: str, port: int, factory: Callable[[], ServerConnection]) -> None:
         sock = bound_socket(address, port)
-        self._servers.append(await self._loop.create_server(factory, sock=sock, backlog=BACKLOG))
+        self._servers.append(await self._loop.create_server(lambda: _protocol(factory()), sock=sock, backlog=BACKLOG))
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -149,7 +149,7 @@ class ListenerSet:
         try:
             await aiofastnet.connect_accepted_socket(
                 self._loop,
-                lambda: MeshConnection(self._inbound),
+                lambda: _protocol(MeshConnection(self._inbound)),
                 sock,
                 ssl=contexts.server,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
@@ -171,6 +171,10 @@ class ListenerSet:
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+
+def _protocol(connection: ServerConnection) -> asyncio.Protocol:
+    return cast("asyncio.Protocol", connection)
 
 
 def bound_socket(address: str, port: int) -> socket.socket:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import aiofastnet
 
@@ -32,8 +32,8 @@ CONNECT_TIMEOUT: Final = 1.0
 HANDSHAKE_TIMEOUT: Final = 5.0
 
 
-class ClientConnection(asyncio.Protocol):
-    """One upstream connection.
+class ClientConnection:
+    """One upstream connection; an ``asyncio.Protocol`` by its methods alone (see ``ServerConnection``).
 
     ``usable`` turns false as soon as it must not carry another request;
     ``blocked``: the upstream reads slower than we write.
@@ -157,7 +157,8 @@ async def open_connection(
         async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
             sock = await _dial(loop, address)
             if current is None:
-                _, connection = await loop.create_connection(lambda: ClientConnection(loop, endpoint), sock=sock)
+                connection = ClientConnection(loop, endpoint)
+                await loop.create_connection(lambda: cast("asyncio.Protocol", connection), sock=sock)
                 return connection
             return await _secure(loop, endpoint, sock, current, trust_domain)
     except TimeoutError:
@@ -189,10 +190,11 @@ async def _secure(
     trust_domain: str,
 ) -> ClientConnection:
     """Shake hands and check that it is the peer we mean, before any byte is sent."""
+    connection = ClientConnection(loop, endpoint)
     try:
-        transport, connection = await aiofastnet.create_connection(
+        transport, _ = await aiofastnet.create_connection(
             loop,
-            lambda: ClientConnection(loop, endpoint),
+            lambda: cast("asyncio.Protocol", connection),
             sock=sock,
             ssl=contexts.client,
             server_hostname=endpoint.endpoint.ip,

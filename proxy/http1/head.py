@@ -6,7 +6,8 @@ reasons: aiohttp's parser carries the last trailer of a chunked message over
 into the headers of the next message on the connection, which would let a
 client write headers into somebody else's request on a shared connection, and
 it gives no access to trailers, which have to arrive at the other end. Heads
-alone also need no second parser for answers to HEAD.
+alone also need no second parser for answers to HEAD. (Its types are those of
+the pure-Python parser; what the C parser gives is ``Any`` here.)
 
 Rules: RFC 9112 (syntax, framing), RFC 9110 §7.6.1 (hop-by-hop).
 """
@@ -18,7 +19,7 @@ import re
 from typing import Any, Final, NoReturn, cast
 
 from aiohttp import http_exceptions
-from aiohttp.http_parser import HttpRequestParser, HttpResponseParser, RawResponseMessage
+from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
 
 from proxy.errors import BadRequest, BadResponse, Reason, SettingsError
 
@@ -183,7 +184,7 @@ class RequestHeads:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, trusted: bool) -> None:
         """``trusted``: the other end is a peer sidecar, whose ``smi-mesh-*`` headers pass on."""
         self._trusted = trusted
-        self._parser = HttpRequestParser(
+        self._parser: Any = HttpRequestParser(
             cast(Any, _NO_PAYLOAD),
             loop,
             1 << 16,
@@ -383,7 +384,7 @@ class ResponseHeads:
     __slots__ = ("_parser",)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._parser = HttpResponseParser(
+        self._parser: Any = HttpResponseParser(
             cast(Any, _NO_PAYLOAD),
             loop,
             1 << 16,
@@ -415,7 +416,7 @@ class ResponseHeads:
         return head
 
 
-def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> None:
+def _sort_response_headers(head: ResponseHead, message: Any) -> None:
     lines = head.lines
     encoding = b""
     named = b""
@@ -447,7 +448,7 @@ def _sort_response_headers(head: ResponseHead, message: RawResponseMessage) -> N
         _settle_keep_alive(head, message, named)
 
 
-def _settle_keep_alive(head: ResponseHead, message: RawResponseMessage, named: bytes) -> None:
+def _settle_keep_alive(head: ResponseHead, message: Any, named: bytes) -> None:
     if named:
         options = {option.strip(b" \t") for option in named.lower().split(b",")}
         head.keep_alive = b"close" not in options and (message.version.minor == 1 or b"keep-alive" in options)

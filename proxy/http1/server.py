@@ -48,8 +48,11 @@ FLUSH_TIMEOUT: Final = 60.0
 MAX_PIPELINED: Final = 64 * 1024
 
 
-class ServerConnection(asyncio.Protocol):
-    """One downstream connection. ``caller`` and ``port`` are set for inbound ones."""
+class ServerConnection:
+    """One downstream connection. ``caller`` and ``port`` are set for inbound ones.
+
+    An ``asyncio.Protocol`` by its methods alone: a compiled class has no base that is not compiled.
+    """
 
     __slots__ = (
         "_advancing",
@@ -110,7 +113,7 @@ class ServerConnection(asyncio.Protocol):
             self._buffer = self._buffer + data if self._buffer else data
             self.advance()
         elif exchange.takes_request:
-            if self.deadline is not NEVER:
+            if self.deadline != NEVER:
                 won = self.deadline + len(data) / MIN_BODY_RATE
                 self.deadline = min(self.forwarding.loop.time() + BODY_TIMEOUT, won)
             exchange.request_received(data)

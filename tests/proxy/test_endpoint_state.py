@@ -12,6 +12,8 @@ from proxy.contract.config import Endpoint
 from proxy.endpoints import AGE_LIMIT, IDLE_LIMIT, MAX_IDLE, Endpoints, EndpointState, has_news
 from proxy.http1.client import ClientConnection
 
+pytestmark = pytest.mark.source
+
 ENDPOINT = Endpoint(ip="127.0.0.1", port=80)
 
 
