@@ -14,7 +14,21 @@ from itertools import islice
 
 import re2
 
-from proxy.contract.config import Cluster, Config, Endpoint, Grant, Host, HttpMatch, Rule, Service, Source
+from proxy.contract.config import (
+    Balance,
+    Breaker,
+    Cluster,
+    Config,
+    Endpoint,
+    Grant,
+    Host,
+    HttpMatch,
+    Policy,
+    Retry,
+    Rule,
+    Service,
+    Source,
+)
 from proxy.contract.spiffe import PeerRejected, parse_spiffe_id
 
 MAX_REASONS = 10
@@ -24,6 +38,27 @@ MAX_WEIGHT = 2**53
 """Largest weight: beyond it sums are no longer exact in what other tools read (JSON numbers)."""
 
 MAX_PORT = 65535
+
+MAX_SECONDS = 7 * 24 * 3600.0
+"""Longest time of a policy: a week outlives every exchange there is, and arithmetic with it stays exact enough."""
+
+MAX_RETRIES = 100
+"""Most attempts beyond the first: waits included this is beyond any client's patience."""
+
+MAX_BUDGET_RATIO = 10.0
+"""Largest budget ratio: eleven attempts for each request are no budget any more."""
+
+MAX_BUDGET_RATE = 1_000_000.0
+"""Largest ``budget_min`` in retries a second: more than a sidecar could send."""
+
+MAX_FAILURES = 1_000_000
+"""Largest number of failures a breaker waits for: more is as good as none."""
+
+STATUSES = range(200, 600)
+"""HTTP status codes of final answers (RFC 9110 §15)."""
+
+GRPC_CODES = range(1, 17)
+"""The codes of gRPC that are not OK."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SERVICE_KEY = re.compile(rf"{_NAME.pattern}/{_NAME.pattern}")
@@ -41,6 +76,11 @@ def contradictions(config: Config) -> tuple[str, ...]:
 def is_host(name: str) -> bool:
     """Whether a name may be asked for: short, lower case, a DNS name or an IP address by its characters."""
     return _HOST.fullmatch(name) is not None
+
+
+def is_header(name: str) -> bool:
+    """Whether a text is a header's name in lower case (RFC 9110 §5.1)."""
+    return _TOKEN.fullmatch(name) is not None and name == name.lower()
 
 
 def _all(config: Config) -> Iterator[str]:
@@ -74,6 +114,41 @@ def _service(key: str, service: Service, config: Config) -> Iterator[str]:
             yield f"port {number}: there is no cluster {port.cluster!r}"
         for rule in port.rules:
             yield from _under(f"split {rule.split}", _rule(rule, config))
+    if service.policy is not None:
+        yield from _under("policy", _policy(service.policy))
+
+
+def _policy(policy: Policy) -> Iterator[str]:
+    for name in ("request_timeout", "response_timeout", "idle_timeout"):
+        yield from _optional_seconds(name, getattr(policy, name))
+    if policy.retry is not None:
+        yield from _under("retry", _retry(policy.retry))
+
+
+def _retry(retry: Retry) -> Iterator[str]:
+    if not 1 <= retry.limit <= MAX_RETRIES:
+        yield f"limit {retry.limit} is out of range"
+    for first, last in retry.statuses:
+        if first not in STATUSES or last not in STATUSES or first > last:
+            yield f"{first}-{last} are no status codes"
+    for code in retry.grpc:
+        if code not in GRPC_CODES:
+            yield f"{code} is no gRPC code that can be retried"
+    yield from _optional_seconds("try_timeout", retry.try_timeout)
+    if not 0.0 <= retry.backoff_min <= retry.backoff_max <= MAX_SECONDS:
+        yield f"backoff {retry.backoff_min}..{retry.backoff_max} is out of range"
+    if not 0.0 <= retry.budget_ratio <= MAX_BUDGET_RATIO:
+        yield f"budget_ratio {retry.budget_ratio} is out of range"
+    if not 0.0 <= retry.budget_min <= MAX_BUDGET_RATE:
+        yield f"budget_min {retry.budget_min} is out of range"
+    if not 0.0 < retry.budget_ttl <= MAX_SECONDS:
+        yield f"budget_ttl {retry.budget_ttl} is out of range"
+    yield from _matches(retry.routes)
+
+
+def _optional_seconds(name: str, seconds: float | None) -> Iterator[str]:
+    if seconds is not None and not 0.0 < seconds <= MAX_SECONDS:
+        yield f"{name} {seconds} is out of range"
 
 
 def _rule(rule: Rule, config: Config) -> Iterator[str]:
@@ -97,6 +172,24 @@ def _cluster(key: str, cluster: Cluster) -> Iterator[str]:
         if (endpoint.ip, endpoint.port) in seen:
             yield f"endpoint {endpoint.ip}:{endpoint.port} stands there twice"
         seen.add((endpoint.ip, endpoint.port))
+    if cluster.balance is not None:
+        yield from _balance(cluster.balance)
+    if cluster.breaker is not None:
+        yield from _under("breaker", _breaker(cluster.breaker))
+
+
+def _balance(balance: Balance) -> Iterator[str]:
+    if balance.algorithm != "hash" and balance.header:
+        yield f"{balance.algorithm} looks at no header"
+    if balance.algorithm == "hash" and not is_header(balance.header):
+        yield f"{balance.header!r} is no header name in lower case"
+
+
+def _breaker(breaker: Breaker) -> Iterator[str]:
+    if not 0 <= breaker.consecutive_failures <= MAX_FAILURES:
+        yield f"consecutive_failures {breaker.consecutive_failures} is out of range"
+    if not 0.0 < breaker.min_penalty <= breaker.max_penalty <= MAX_SECONDS:
+        yield f"penalty {breaker.min_penalty}..{breaker.max_penalty} is out of range"
 
 
 def _endpoint(endpoint: Endpoint) -> Iterator[str]:
@@ -155,7 +248,7 @@ def _matches(matches: tuple[HttpMatch, ...] | None) -> Iterator[str]:
         if not _is_regex(match.path):
             yield f"{where}: {match.path!r} is no regular expression"
         for name, value in match.headers:
-            if not _TOKEN.fullmatch(name) or name != name.lower():
+            if not is_header(name):
                 yield f"{where}: {name!r} is no header name in lower case"
             if not _is_regex(value):
                 yield f"{where}: {value!r} is no regular expression"

@@ -16,6 +16,7 @@ from typing import Literal
 from msgspec import Struct
 
 DefaultPolicy = Literal["same-identity", "deny", "allow"]
+Algorithm = Literal["ewma", "least-request", "round-robin", "hash"]
 
 
 class HttpMatch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +29,64 @@ class HttpMatch(Struct, frozen=True, kw_only=True, omit_defaults=True):
     methods: tuple[str, ...] = ()
     path: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+
+
+# ``Retry``, ``Balance`` and ``Breaker`` are written out in full, for the reason given at ``Inbound``.
+class Retry(Struct, frozen=True, kw_only=True):
+    """Which requests to a Service are sent again, after what, how often.
+
+    ``statuses`` are ranges of HTTP status codes, both ends included, ``grpc``
+    are grpc-status codes. ``limit`` counts attempts beyond the first.
+    ``try_timeout`` is for one attempt until its answer's head; None: none.
+    Times are seconds. The budget is a bucket that holds at most
+    ``budget_min`` × ``budget_ttl`` + ``budget_ratio`` × the requests of the last
+    ``budget_ttl``, and gains ``budget_min`` a second and ``budget_ratio`` a request.
+
+    ``routes`` None: every request with an idempotent method. Otherwise only
+    requests that one of them matches, and of other methods only where that
+    match lists the method by name (``HttpMatch.methods``).
+    """
+
+    limit: int = 1
+    statuses: tuple[tuple[int, int], ...] = ()
+    grpc: tuple[int, ...] = ()
+    connect_failure: bool = False
+    reset: bool = False
+    try_timeout: float | None = None
+    backoff_min: float = 0.025
+    backoff_max: float = 0.25
+    budget_ratio: float = 0.2
+    budget_min: float = 10.0
+    budget_ttl: float = 10.0
+    routes: tuple[HttpMatch, ...] | None = None
+
+
+class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How callers treat requests to a Service, whichever backend serves them. Times are seconds, None is without.
+
+    ``request_timeout`` is for the whole exchange, ``response_timeout`` from the
+    request's last byte to the answer's, ``idle_timeout`` for silence on both sides.
+    """
+
+    retry: Retry | None = None
+    request_timeout: float | None = None
+    response_timeout: float | None = None
+    idle_timeout: float | None = None
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    """How a request's endpoint is chosen. ``header``, in lower case, belongs to ``hash``."""
+
+    algorithm: Algorithm = "ewma"
+    header: str = ""
+
+
+class Breaker(Struct, frozen=True, kw_only=True):
+    """After how many failures in a row an endpoint is ejected (0: never), and for how many seconds."""
+
+    consecutive_failures: int = 7
+    min_penalty: float = 1.0
+    max_penalty: float = 60.0
 
 
 class Backend(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,10 +114,11 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Service(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A Service this sidecar calls, by port number."""
+    """A Service this sidecar calls, by port number. ``policy`` holds for what names it, not for its backends."""
 
     ports: dict[int, Port] = {}
     cluster_ip: str = ""
+    policy: Policy | None = None
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,9 +139,15 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Cluster(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Endpoints that are ready now. ``services`` has the keys of the Services it belongs to."""
+    """Endpoints that are ready now, and what their own Service says about choosing among them.
+
+    ``balance`` and ``breaker`` None: it says nothing, and for a request that a split sent here the root's cluster
+    (``Port.cluster``) decides, then the default: ``ewma``, no breaker. So a cluster is the same for every caller.
+    """
 
     endpoints: tuple[Endpoint, ...] = ()
+    balance: Balance | None = None
+    breaker: Breaker | None = None
 
 
 class Host(Struct, frozen=True, kw_only=True, omit_defaults=True):

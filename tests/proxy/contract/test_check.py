@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from proxy.contract.check import MAX_REASONS, contradictions, is_host
 from proxy.contract.config import (
     Backend,
+    Balance,
+    Breaker,
     Cluster,
     Config,
     Endpoint,
@@ -14,7 +18,9 @@ from proxy.contract.config import (
     Host,
     HttpMatch,
     Inbound,
+    Policy,
     Port,
+    Retry,
     Rule,
     Service,
     Source,
@@ -55,6 +61,22 @@ def granted(named: bool = True, **fields: object) -> Config:
     return Config(inbound=Inbound(named=named, grants=(Grant(target="shop/t", **fields),)))  # type: ignore[arg-type]
 
 
+def policy(**fields: object) -> Config:
+    return Config(services={"shop/web": Service(policy=Policy(**fields))})  # type: ignore[arg-type]
+
+
+def retry(**fields: object) -> Config:
+    return policy(retry=Retry(**fields))  # type: ignore[arg-type]
+
+
+def balance(**fields: object) -> Config:
+    return Config(clusters={KEY: Cluster(balance=Balance(**fields))})  # type: ignore[arg-type]
+
+
+def breaker(**fields: object) -> Config:
+    return Config(clusters={KEY: Cluster(breaker=Breaker(**fields))})  # type: ignore[arg-type]
+
+
 def backend(weight: int, cluster: str = KEY) -> Backend:
     return Backend(service="shop/web", cluster=cluster, weight=weight)
 
@@ -68,6 +90,10 @@ GOOD = {
     "no pods": Config(clusters={KEY: Cluster()}),
     "a grant": granted(sources=(Source(identity=WEB), Source(pod="web-0.shop.pod")), ports=(8080,), http=(MATCH,)),
     "a grant of nothing": granted(ports=(), http=()),
+    "a policy": policy(request_timeout=1.0, retry=Retry(statuses=((500, 599), (200, 200)), grpc=(1, 16))),
+    "no backoff, no budget": retry(backoff_min=0.0, backoff_max=0.0, budget_ratio=0.0, budget_min=0.0, routes=()),
+    "a hash": balance(algorithm="hash", header="x-user"),
+    "a breaker that is off": breaker(consecutive_failures=0),
 }
 
 BAD = {
@@ -114,6 +140,28 @@ BAD = {
     "target shop/t: 'shop/web' is no SPIFFE ID": granted(sources=(Source(identity="shop/web"),)),
     "target shop/t: 'web-0' is no pod": granted(sources=(Source(pod="web-0"),)),
     "target shop/t: port 0 is out of range": granted(ports=(0,)),
+    "service shop/web: policy: request_timeout 0.0 is out of range": policy(request_timeout=0.0),
+    "policy: response_timeout -1.0 is out of range": policy(response_timeout=-1.0),
+    "policy: idle_timeout nan is out of range": policy(idle_timeout=math.nan),
+    "policy: retry: limit 0 is out of range": retry(limit=0),
+    "policy: retry: limit 101 is out of range": retry(limit=101),
+    "policy: retry: 504-502 are no status codes": retry(statuses=((504, 502),)),
+    "policy: retry: 100-200 are no status codes": retry(statuses=((100, 200),)),
+    "policy: retry: 500-600 are no status codes": retry(statuses=((500, 600),)),
+    "policy: retry: 0 is no gRPC code": retry(grpc=(0,)),
+    "policy: retry: try_timeout inf is out of range": retry(try_timeout=math.inf),
+    "policy: retry: backoff 2.0..1.0 is out of range": retry(backoff_min=2.0, backoff_max=1.0),
+    "policy: retry: backoff -1.0..1.0 is out of range": retry(backoff_min=-1.0, backoff_max=1.0),
+    "policy: retry: budget_ratio 11.0 is out of range": retry(budget_ratio=11.0),
+    "policy: retry: budget_min -1.0 is out of range": retry(budget_min=-1.0),
+    "policy: retry: budget_ttl 0.0 is out of range": retry(budget_ttl=0.0),
+    "policy: retry: match 'm': '(' is no regular expression": retry(routes=(HttpMatch(name="m", path="("),)),
+    "cluster shop/web:80: ewma looks at no header": balance(header="x-user"),
+    "cluster shop/web:80: '' is no header name in lower case": balance(algorithm="hash"),
+    "cluster shop/web:80: 'X-User' is no header name": balance(algorithm="hash", header="X-User"),
+    "breaker: consecutive_failures -1 is out of range": breaker(consecutive_failures=-1),
+    "breaker: penalty 0.0..60.0 is out of range": breaker(min_penalty=0.0),
+    "breaker: penalty 2.0..1.0 is out of range": breaker(min_penalty=2.0, max_penalty=1.0),
     "target shop/t: match 'm': '[' is no regular expression": granted(http=(HttpMatch(name="m", path="["),)),
 }
 

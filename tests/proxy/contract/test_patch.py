@@ -6,20 +6,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proxy.contract.config import Cluster, Config, Endpoint, Host, Inbound, Port, Service
+from proxy.contract.config import (
+    Balance,
+    Breaker,
+    Cluster,
+    Config,
+    Endpoint,
+    Host,
+    HttpMatch,
+    Inbound,
+    Policy,
+    Port,
+    Retry,
+    Service,
+)
 from proxy.contract.messages import decode_down, difference, encode
 from proxy.contract.patch import digest, patched
 
 _names = st.sampled_from(("a/x", "a/y", "b/x"))
 _endpoints = st.lists(st.builds(Endpoint, ip=st.just("10.0.0.1"), port=st.integers(1, 3)), max_size=2).map(tuple)
+_seconds = st.sampled_from((0.025, 1.0, 10.0))
+_retries = st.builds(
+    Retry,
+    limit=st.integers(1, 3),
+    statuses=st.sampled_from(((), ((502, 504),))),
+    try_timeout=st.none() | _seconds,
+    budget_min=_seconds,
+    routes=st.sampled_from((None, (), (HttpMatch(name="m", methods=("GET",)),))),
+)
+_policies = st.builds(Policy, retry=st.none() | _retries, request_timeout=st.none() | _seconds)
+_ports = st.dictionaries(st.integers(1, 3), st.builds(Port, cluster=_names), max_size=2)
 _configs = st.builds(
     Config,
     version=st.integers(1, 9),
     services=st.dictionaries(
         _names,
-        st.builds(Service, ports=st.dictionaries(st.integers(1, 3), st.builds(Port, cluster=_names), max_size=2)),
+        st.builds(Service, ports=_ports, policy=st.none() | _policies),
     ),
-    clusters=st.dictionaries(_names, st.builds(Cluster, endpoints=_endpoints)),
+    clusters=st.dictionaries(
+        _names,
+        st.builds(
+            Cluster,
+            endpoints=_endpoints,
+            balance=st.none() | st.builds(Balance, algorithm=st.sampled_from(("ewma", "round-robin"))),
+            breaker=st.none() | st.builds(Breaker, min_penalty=_seconds, max_penalty=_seconds),
+        ),
+    ),
     hosts=st.dictionaries(_names, st.builds(Host, service=_names)),
     inbound=st.builds(Inbound, named=st.booleans(), unmeshed=st.booleans()),
 )
@@ -28,6 +60,11 @@ _configs = st.builds(
 @given(_configs, _configs)
 def test_a_difference_over_the_wire_makes_one_of_the_other(old: Config, new: Config) -> None:
     assert patched(old, decode_down(encode(difference(old, new)))) == new
+
+
+@given(_configs)
+def test_a_digest_is_the_same_at_both_ends_of_the_wire(config: Config) -> None:
+    assert digest(patched(Config(), decode_down(encode(difference(Config(), config))))) == digest(config)
 
 
 @given(_configs, _configs)
