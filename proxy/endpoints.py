@@ -1,4 +1,4 @@
-"""What the sidecar remembers of each endpoint while configs come and go: load and idle connections.
+"""What the sidecar remembers of each endpoint while configs come and go: load, breaker and idle connections.
 
 A routing table is swapped whole; this state is keyed by the endpoint beside
 it. ``proxy.table`` looks endpoints up here, ``proxy.forward`` takes connections
@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from proxy.balance import Load
-from proxy.contract.config import Endpoint
+from proxy.balance import seed_of
+from proxy.breaker import Circuit
+from proxy.contract.config import Breaker, Endpoint
+from proxy.load import Load
 
 if TYPE_CHECKING:
     from proxy.http1.client import ClientConnection
@@ -27,16 +29,45 @@ AGE_LIMIT: Final = 1800.0
 
 
 class EndpointState:
-    """One endpoint: its running load, its idle connections."""
+    """One endpoint: its running load, its breaker's memory, its idle connections.
 
-    __slots__ = ("endpoint", "gone", "idle", "load", "name")
+    An attempt is ``begin``, then one of ``answered``, ``failed`` and ``unanswered`` as its
+    verdict; ``load.pending`` goes down again when the whole exchange is over.
+    """
+
+    __slots__ = ("circuit", "endpoint", "gone", "idle", "load", "name", "seed")
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
         self.load = Load(now)
+        self.circuit = Circuit()
         self.idle: deque[ClientConnection] = deque()
         self.gone = False
         self.name = endpoint.pod or f"{endpoint.ip}:{endpoint.port}"
+        self.seed = seed_of(self.name)
+
+    def begin(self, breaker: Breaker | None, now: float) -> bool:
+        """An attempt is sent here; whether it is the breaker's probe, which its verdict must say again."""
+        self.load.pending += 1
+        return self.circuit.begin(breaker, now)
+
+    def answered(self, rtt: float, now: float, *, probe: bool) -> None:
+        """The verdict: it answered, ``rtt`` seconds after the attempt was first written."""
+        self.load.observe(rtt, now)
+        if self.circuit.succeeded(probe=probe):
+            self.load.restart(now)
+
+    def failed(self, breaker: Breaker | None, now: float, random: Callable[[], float], *, probe: bool) -> None:
+        """The verdict: see ``proxy.breaker.is_failure``, and connections that could not be opened or broke."""
+        self.load.failed(now)
+        if self.circuit.failed(breaker, now, random, probe=probe):
+            # The breaker has it in hand now; the probe must not wait until the balancer has forgotten.
+            self.load.forget(now)
+
+    def unanswered(self, waited: float, now: float, *, probe: bool) -> None:
+        """No verdict: after ``waited`` seconds nobody wanted an answer any more."""
+        self.load.unanswered(waited, now)
+        self.circuit.abandoned(now, probe=probe)
 
     def acquire(self, now: float, *, certain: bool) -> ClientConnection | None:
         """An idle connection, the most recently used first; None when there is none worth using.

@@ -1,4 +1,4 @@
-"""Idle connections: which one is used again, which is not, and what a new config leaves of them."""
+"""Idle connections: which one is used again, which is not; verdicts on attempts; what a new config leaves of it all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.contract.config import Endpoint
+from proxy.contract.config import Breaker, Endpoint
 from proxy.endpoints import AGE_LIMIT, IDLE_LIMIT, MAX_IDLE, Endpoints, EndpointState, has_news
 from proxy.http1.client import ClientConnection
 
@@ -140,3 +140,59 @@ def test_a_new_certificate_retires_what_is_idle() -> None:
 def test_endpoints_have_names_for_people() -> None:
     assert EndpointState(ENDPOINT, 0.0).name == "127.0.0.1:80"
     assert EndpointState(Endpoint(ip="127.0.0.1", port=80, pod="web-0"), 0.0).name == "web-0"
+
+
+# -- verdicts on attempts ------------------------------------------------------------------------
+
+TWO = Breaker(consecutive_failures=2, min_penalty=1.0, max_penalty=1.0)
+
+
+def calm() -> float:
+    return 0.0
+
+
+def test_an_attempt_counts_as_in_flight_and_its_answer_as_a_sample(pool: EndpointState) -> None:
+    before = pool.load.cost(20.0)
+    assert not pool.begin(None, 20.0)
+    assert pool.load.cost(20.0) == 2 * before
+    pool.answered(5.0, 20.0, probe=False)
+    assert pool.load.cost(20.0) > 10.0
+
+
+def test_from_failures_to_ejection_to_probe_to_a_new_beginning(pool: EndpointState) -> None:
+    for _ in range(2):
+        assert not pool.begin(TWO, 20.0)
+        pool.failed(TWO, 20.0, calm, probe=False)
+        pool.load.pending -= 1
+    assert not pool.circuit.admits(20.0)
+    assert pool.load.cost(20.0) < 0.05  # the balancer has nothing against it: the breaker has
+
+    assert pool.begin(TWO, 21.0)
+    assert not pool.circuit.admits(21.0)
+    pool.answered(0.001, 21.0, probe=True)
+    assert pool.circuit.admits(21.0)
+    assert pool.load.warmth(21.0) < 0.2  # back, as one that has just become ready
+
+
+def test_failures_without_a_breaker_are_the_balancers_business(pool: EndpointState) -> None:
+    for _ in range(20):
+        pool.failed(None, 20.0, calm, probe=False)
+
+    assert pool.circuit.admits(21.0)
+    assert pool.load.cost(20.0) > 1.0
+
+
+def test_a_client_that_gave_up_waiting_says_how_slow_the_endpoint_is(pool: EndpointState) -> None:
+    pool.begin(None, 20.0)
+    pool.unanswered(3.0, 23.0, probe=False)
+
+    assert pool.load.cost(23.0) > 6.0
+
+
+def test_a_probe_that_was_given_up_leaves_the_next_request_to_be_one(pool: EndpointState) -> None:
+    for _ in range(2):
+        pool.failed(TWO, 20.0, calm, probe=False)
+    assert pool.begin(TWO, 21.0)
+    pool.unanswered(0.1, 21.1, probe=True)
+
+    assert pool.begin(TWO, 21.1)

@@ -1,0 +1,109 @@
+"""How many retries a Service's callers may add to its load: one bucket per Service in each sidecar.
+
+The bucket starts with min × ttl, holds at most min × ttl + ratio × the requests
+of the last ttl, and gains min a second and ratio a request; each retry takes
+one. So in a time T with x requests there are never more than
+min × (T + ttl) + ratio × x retries, whatever fails. Buckets live beside the
+routing table and outlive its swaps. Pure: time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from proxy.contract.config import Retry
+
+# Parts into which the last ttl is cut to count requests; what is older than ttl less one part may be forgotten already.
+_SLOTS = 10
+# A whole token, less what ten times 0.1 is short of 1.
+_TOKEN = 1.0 - 1e-9
+
+
+class Terms(NamedTuple):
+    """``minimum`` retries a second and ``ratio`` retries a request, over ``ttl`` seconds."""
+
+    minimum: float
+    ratio: float
+    ttl: float
+
+
+class Budget:
+    """The bucket of one Service."""
+
+    __slots__ = ("_at", "_level", "_requests", "_slot", "_terms", "_within")
+
+    def __init__(self, terms: Terms, now: float) -> None:
+        self._at = now
+        self._level = terms.minimum * terms.ttl
+        self._begin(terms)
+
+    def adjust(self, terms: Terms) -> None:
+        """Go on under ``terms`` with what is left; more than they allow is not kept."""
+        if terms != self._terms:
+            self._begin(terms)
+
+    def _begin(self, terms: Terms) -> None:
+        self._terms = terms
+        # Which part of another ttl a request fell into is not known, so their count begins anew.
+        self._requests = [0] * _SLOTS
+        self._within = 0
+        self._slot = self._slot_of(self._at)
+        self._level = min(self._level, self._most())
+
+    def request(self, now: float) -> None:
+        """Count one request (not its retries)."""
+        self._advance(now)
+        self._requests[self._slot % _SLOTS] += 1
+        self._within += 1
+        self._level = min(self._level + self._terms.ratio, self._most())
+
+    def spend(self, now: float) -> bool:
+        """Take what one retry costs; False if there is not enough."""
+        self._advance(now)
+        if self._level < _TOKEN:
+            return False
+        self._level -= 1.0
+        return True
+
+    def left(self, now: float) -> float:
+        """Retries there are now."""
+        self._advance(now)
+        return self._level
+
+    def _advance(self, now: float) -> None:
+        slot = self._slot_of(now)
+        for passed in range(max(self._slot + 1, slot - _SLOTS + 1), slot + 1):
+            self._within -= self._requests[passed % _SLOTS]
+            self._requests[passed % _SLOTS] = 0
+        self._slot = max(self._slot, slot)
+        self._level = min(self._level + self._terms.minimum * max(0.0, now - self._at), self._most())
+        self._at = max(self._at, now)
+
+    def _most(self) -> float:
+        return self._terms.minimum * self._terms.ttl + self._terms.ratio * self._within
+
+    def _slot_of(self, now: float) -> int:
+        return int(now / self._terms.ttl * _SLOTS)
+
+
+class Budgets:
+    """The buckets of all Services with a retry policy, by service key; they outlive config swaps."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._budgets: dict[str, Budget] = {}
+
+    def get(self, service: str, retry: Retry) -> Budget:
+        """The bucket of ``service`` under the terms of ``retry``, full when it is new."""
+        terms = Terms(retry.budget_min, retry.budget_ratio, retry.budget_ttl)
+        budget = self._budgets.get(service)
+        if budget is None:
+            budget = self._budgets[service] = Budget(terms, self._now())
+        else:
+            budget.adjust(terms)
+        return budget
+
+    def keep(self, services: Container[str]) -> None:
+        """Forget every bucket but those of ``services``."""
+        self._budgets = {key: budget for key, budget in self._budgets.items() if key in services}

@@ -1,0 +1,95 @@
+"""What is known of how busy and how sound one endpoint is; ``proxy.balance`` chooses by it.
+
+Load = estimated response time × (requests in flight + 1). The estimate jumps up
+at once with a slow answer and decays towards fast ones. Failures count as slow
+answers: a plain average prefers endpoints that fail fast. An endpoint that has
+just become ready looks busier than it is, so that it gets its share little by little. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+
+# Seconds: what an endpoint that has not been measured is taken to need.
+DEFAULT_RTT = 0.030
+# Seconds by which response times differ without meaning anything: added to each before they are compared.
+NOISE = 0.005
+# Seconds until a sample has lost 63 % of its weight.
+DECAY = 10.0
+# Seconds that a failure counts as, so that an endpoint that fails fast looks slow.
+FAILURE_RTT = 1.0
+# Seconds until an endpoint that has become ready is like any other: code is loaded, caches fill, pools open.
+SLOW_START = 10.0
+# The part of its share that it begins with: enough to warm up by.
+COLDEST = 0.1
+# Requests in flight that an endpoint's failures count as at most.
+MAX_TROUBLE = 32.0
+
+
+class Load:
+    """The running estimate for one endpoint; lives as long as the endpoint does, over config swaps."""
+
+    __slots__ = ("_rtt", "_since", "_stamp", "_trouble", "_troubled", "pending")
+
+    def __init__(self, now: float) -> None:
+        self._rtt = DEFAULT_RTT
+        self._stamp = now
+        self._since = now
+        self._trouble = 0.0
+        self._troubled = now
+        self.pending = 0
+
+    def observe(self, rtt: float, now: float) -> None:
+        """Take in one response time (seconds). A peak is believed at once, an improvement gradually."""
+        self._take(rtt, now)
+        self._trouble /= 2.0
+
+    def failed(self, now: float) -> None:
+        """Take in a failure."""
+        self._take(FAILURE_RTT, now)
+        self._trouble = min(MAX_TROUBLE, 2.0 * self.trouble(now) + 1.0)
+        self._troubled = now
+
+    def unanswered(self, waited: float, now: float) -> None:
+        """Take in that there was no answer for ``waited`` seconds and then nobody to wait for it any more."""
+        if waited > self._rtt:
+            self._take(waited, now)
+
+    def forget(self, now: float) -> None:
+        """Nothing measured so far counts."""
+        self._rtt = DEFAULT_RTT
+        self._stamp = now
+        self._trouble = 0.0
+
+    def restart(self, now: float) -> None:
+        """The endpoint is as if it had just become ready; what is in flight stays counted."""
+        self.forget(now)
+        self._since = now
+
+    def cost(self, now: float) -> float:
+        """The load to compare by; between samples the estimate decays, so that nobody starves."""
+        idle = now - self._stamp
+        rtt = self._rtt if idle <= 0.0 else self._rtt * math.exp(-idle / DECAY)
+        cost = (rtt + NOISE) * (self.pending + 1)
+        return cost if now - self._since >= SLOW_START else cost / self.warmth(now)
+
+    def crowd(self, now: float) -> float:
+        """The requests in flight, one more, times what recent failures say."""
+        crowd = (self.pending + 1) * (1.0 + self.trouble(now))
+        return crowd if now - self._since >= SLOW_START else crowd / self.warmth(now)
+
+    def warmth(self, now: float) -> float:
+        """The part of its share that the endpoint should have, from ``COLDEST`` to 1."""
+        return min(1.0, max(COLDEST, (now - self._since) / SLOW_START))
+
+    def trouble(self, now: float) -> float:
+        """Failures: one counts 1, each in a row double; an answer halves it, time lets it decay."""
+        return self._trouble * math.exp(-max(now - self._troubled, 0.0) / DECAY) if self._trouble else 0.0
+
+    def _take(self, rtt: float, now: float) -> None:
+        if rtt >= self._rtt:
+            self._rtt = rtt
+        else:
+            weight = math.exp(-max(now - self._stamp, 0.0) / DECAY)
+            self._rtt = self._rtt * weight + rtt * (1.0 - weight)
+        self._stamp = now
