@@ -168,7 +168,8 @@ def _read_model(
         return
     if isinstance(obj, Workload):
         obj = replace(obj, folder=str(PurePosixPath(file).parent))
-    fields = dict(node.lines()) if kind in SMI_KINDS else {}
+    # Kept for the kinds whose objects may be doubtful without being wrong; lines cost memory.
+    fields = dict(node.lines()) if kind in SMI_KINDS or kind == "Service" else {}
     yield obj, Origin(file=file, line=node.line, fields=fields)
 
 

@@ -2,7 +2,8 @@
 
 Down from here: ``translator.scope`` (what is in it), ``translator.splits``
 (where requests go), ``translator.endpoints`` (who answers),
-``translator.policy`` (who may call). ``translator.publish`` decides what is sent of it.
+``translator.retries`` (how they want to be called), ``translator.policy`` (who
+may call). ``translator.publish`` decides what is sent of it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from proxy.contract.config import Cluster, Config, Host
 from proxy.contract.config import Service as ServiceConfig
 from smi.workloads import Pod
 from translator import endpoints, scope, splits
 from translator.findings import Finding, ordered
 from translator.policy import inbound
+from translator.retries import calls
 from translator.world import World
 
 
@@ -37,12 +41,19 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
     findings: list[Finding] = []
     services: dict[str, ServiceConfig] = {}
     for key in sorted(keys):
-        services[key], remarks = splits.service_config(world, world.objects.services[key])
+        service = world.objects.services[key]
+        wanted = calls(world, service)
+        called, remarks = splits.service_config(world, service)
+        services[key] = replace(called, policy=wanted.policy)
+        findings += remarks + wanted.findings(service.meta)
+    clusters: dict[str, Cluster] = {}
+    for key in _referenced(services.values(), answers.values()):
+        clusters[key], remarks = _cluster(world, key)
         findings += remarks
     access, remarks = inbound(world, pod)
     config = Config(
         services=services,
-        clusters={key: _cluster(world, key) for key in _referenced(services.values(), answers.values())},
+        clusters=clusters,
         hosts=answers,
         inbound=access,
     )
@@ -58,12 +69,15 @@ def _referenced(services: Iterable[ServiceConfig], hosts: Iterable[Host]) -> lis
     return sorted(keys)
 
 
-def _cluster(world: World, key: str) -> Cluster:
+def _cluster(world: World, key: str) -> tuple[Cluster, list[Finding]]:
     """What stands behind a cluster key of this compilation."""
     owner, _, number = key.rpartition(":")
     address = owner.removeprefix("pod:")
     if address != owner:
-        return endpoints.pod_cluster(world, world.index.pods_by_ip[address], int(number))
+        return endpoints.pod_cluster(world, world.index.pods_by_ip[address], int(number)), []
     service = world.objects.services[owner]
+    wanted = calls(world, service)
     port = endpoints.find_port(service, int(number))
-    return Cluster() if port is None else endpoints.service_cluster(world, service, port)
+    ready = () if port is None else endpoints.service_endpoints(world, service, port)
+    cluster = Cluster(endpoints=ready, balance=wanted.balance, breaker=wanted.breaker)
+    return cluster, wanted.findings(service.meta)

@@ -35,7 +35,7 @@ def target_port(pod: Pod, port: ServicePort) -> int | None:
     return port.target_port or port.port
 
 
-def service_cluster(world: World, service: Service, port: ServicePort) -> Cluster:
+def service_endpoints(world: World, service: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The ready pods behind one port of a Service."""
     endpoints: dict[tuple[str, int], Endpoint] = {}
     for pod in world.pods_of(service):
@@ -43,7 +43,7 @@ def service_cluster(world: World, service: Service, port: ServicePort) -> Cluste
         if pod.ready and pod.ip and number is not None:
             # One address is one endpoint, also while a source still lists the pod that had it before.
             endpoints.setdefault((pod.ip, number), _endpoint(world, pod, number))
-    return Cluster(endpoints=tuple(endpoints.values()))
+    return tuple(endpoints.values())
 
 
 def pod_cluster(world: World, pod: Pod, port: int) -> Cluster:

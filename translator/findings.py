@@ -13,7 +13,7 @@ from typing import Literal
 
 from smi.meta import Meta
 
-Kind = Literal["TrafficSplit", "TrafficTarget", "IdentityBinding", "Pod", "Namespace"]
+Kind = Literal["TrafficSplit", "TrafficTarget", "IdentityBinding", "Service", "Pod", "Namespace"]
 
 
 class Reason(StrEnum):
@@ -34,6 +34,7 @@ class Reason(StrEnum):
     FOREIGN_TRUST_DOMAIN = "ForeignTrustDomain"
     FOREIGN_NAMESPACE = "ForeignNamespace"
     INVALID_ANNOTATION = "InvalidAnnotation"
+    UNKNOWN_ANNOTATION = "UnknownAnnotation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

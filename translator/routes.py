@@ -48,7 +48,7 @@ def split_matches(world: World, split: TrafficSplit) -> tuple[tuple[HttpMatch, .
             message = f"matches: HTTPRouteGroup {reference.name!r} does not exist; it never matches"
             findings.append(Finding.on("TrafficSplit", split.meta, Reason.ROUTE_NOT_FOUND, message))
         else:
-            matches += (_match(group, match) for match in group.matches)
+            matches += (http_match(group, match) for match in group.matches)
     return _once(matches), findings
 
 
@@ -109,7 +109,7 @@ def _http_matches(
         if group is None:
             findings.append(_route_not_found(target, rule))
             continue
-        matches += (_match(group, m) for m in group.matches if rule.matches is None or m.name in rule.matches)
+        matches += (http_match(group, m) for m in group.matches if rule.matches is None or m.name in rule.matches)
         known = {match.name for match in group.matches}
         for name in rule.matches or ():
             if name not in known:
@@ -118,7 +118,8 @@ def _http_matches(
     return _once(matches), findings
 
 
-def _match(group: HTTPRouteGroup, match: HTTPMatch) -> HttpMatch:
+def http_match(group: HTTPRouteGroup, match: HTTPMatch) -> HttpMatch:
+    """One match of a group in the contract's terms."""
     return HttpMatch(
         name=f"{group.meta.name}/{match.name}",
         methods=() if "*" in match.methods else match.methods,

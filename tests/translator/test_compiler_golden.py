@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 
+from proxy.contract.check import contradictions
 from proxy.contract.config import Config
 from smi.decode import Decoded, decode_text
 from smi.meta import Meta
@@ -76,7 +77,9 @@ def test_compiled_config_is_as_written_down(path: Path) -> None:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_expected_config_is_one_the_sidecar_takes(path: Path) -> None:
     expected = json.loads(path.with_suffix(".json").read_text())["config"]
-    assert msgspec.convert(expected, Config, strict=False) == compile_case(path)[0].config
+    config = msgspec.convert(expected, Config, strict=False)
+    assert config == compile_case(path)[0].config
+    assert contradictions(config) == ()
 
 
 def test_every_expected_file_has_its_case() -> None:

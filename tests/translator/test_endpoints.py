@@ -7,7 +7,7 @@ from proxy.contract.config import Endpoint
 from smi.meta import Meta
 from smi.workloads import Pod, Service, ServicePort
 from translator.compiler import compile_sidecar
-from translator.endpoints import pod_ports, service_cluster
+from translator.endpoints import pod_ports, service_endpoints
 from translator.world import World
 
 HTTP = ServicePort(port=80, target_port="http")
@@ -30,7 +30,7 @@ def service(cluster_ip: str = "") -> Service:
 
 def behind(*pods: Pod) -> tuple[Endpoint, ...]:
     world = World.of([service()], pods)
-    return service_cluster(world, service(), HTTP).endpoints
+    return service_endpoints(world, service(), HTTP)
 
 
 def test_a_named_target_port_is_each_pods_own() -> None:

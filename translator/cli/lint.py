@@ -15,6 +15,7 @@ from smi.problems import Problem
 from smi.sources.directory import DirectorySource
 from smi.validate import LintWarning
 from smi.validate import lint as doubts
+from translator.review import annotation_warnings
 
 Remark = TypeVar("Remark", Problem, LintWarning)
 
@@ -26,11 +27,12 @@ Remark = TypeVar("Remark", Problem, LintWarning)
 def lint(paths: tuple[str, ...], strict: bool, output: str) -> None:
     """Check the manifests in files and folders (*.yaml, *.yml).
 
-    What is wrong makes the exit code 1. Warnings (references into nothing, policies that grant nothing) do so
-    only with --strict.
+    What is wrong makes the exit code 1. Warnings (references into nothing, policies that grant nothing, annotations
+    that do not count) do so only with --strict.
     """
     snapshot = DirectorySource(paths).load()
-    problems, warnings = _shortened(snapshot.problems), _shortened(doubts(snapshot))
+    problems = _shortened(snapshot.problems)
+    warnings = _shortened(sorted((*doubts(snapshot), *annotation_warnings(snapshot))))
     if output == "json":
         listed = {
             "problems": [asdict(one) for one in problems],

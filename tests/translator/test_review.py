@@ -1,0 +1,65 @@
+"""Findings and warnings about annotations, where their author will look for them."""
+
+from __future__ import annotations
+
+from smi.decode import decode_text
+from smi.sources.snapshot import FileState, Snapshot, advance, merge
+from translator.review import annotation_warnings, review
+from translator.world import World
+
+MANIFESTS = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  annotations:
+    retry.smi-mesh.io/limit: "3"
+    retry.smi-mesh.io/limt: "3"
+    timeout.smi-mesh.io/request: "10"
+spec: {ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, annotations: {retry.smi-mesh.io/limit: "3"}}
+spec:
+  template:
+    metadata: {annotations: {balancer.smi-mesh.io/algorithm: ewma, smi-mesh.io/inject: enabled}}
+    spec: {containers: [{name: a}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, annotations: {breaker.smi-mesh.io/min-penalty: 1s}}
+spec: {containers: [{name: a}]}
+"""
+
+
+def snapshot() -> Snapshot:
+    decoded = decode_text(MANIFESTS, "m.yaml")
+    assert decoded.problems == ()
+    return merge([advance(FileState(file="m.yaml"), decoded)])
+
+
+def test_warnings_stand_at_the_annotation_of_a_service_and_at_other_objects() -> None:
+    elsewhere = "it is read on Services only and does nothing here"
+    where = "metadata.annotations"
+
+    assert [(warning.line, warning.field, warning.message) for warning in annotation_warnings(snapshot())] == [
+        (7, f"{where}[retry.smi-mesh.io/limt]", "there is no such annotation; did you mean retry.smi-mesh.io/limit?"),
+        (
+            8,
+            f"{where}[timeout.smi-mesh.io/request]",
+            "`10` is no duration such as 250ms, 1.5s or 2m; it does not count",
+        ),
+        (11, f"{where}[retry.smi-mesh.io/limit]", elsewhere),
+        (11, f"spec.template.{where}[balancer.smi-mesh.io/algorithm]", elsewhere),
+        (19, f"{where}[breaker.smi-mesh.io/min-penalty]", elsewhere),
+    ]
+
+
+def test_findings_on_services_are_among_those_of_the_world() -> None:
+    found = review(World.of(snapshot().objects.values()))
+
+    assert [(finding.kind, finding.name, finding.message.partition(": ")[0]) for finding in found] == [
+        ("Service", "web", "timeout.smi-mesh.io/request"),
+        ("Service", "web", "retry.smi-mesh.io/limt"),
+    ]
