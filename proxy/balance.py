@@ -6,8 +6,8 @@ many requests are in flight at both, the quicker one is only the likelier, in
 proportion, so that one slow answer does not starve an endpoint that is called
 now and then.
 
-``least-request`` draws two as well and looks at the requests in flight, times the
-trouble there has been. ``round-robin`` takes turns. ``hash`` sends equal values
+``least-request`` draws two as well and looks at requests in flight and
+failures, not at times. ``round-robin`` takes turns. ``hash`` sends equal values
 of a header to the same endpoint as long as it is there (rendezvous hashing:
 when an endpoint comes or goes, only its own share of the values moves).
 

@@ -64,11 +64,9 @@ class Circuit:
 
     def succeeded(self, *, probe: bool) -> bool:
         """An attempt was answered; whether that has closed the circuit."""
+        self._failures = 0
         if probe:
             self.open = False
-            self._step = 0
-        if not self.open:
-            self._failures = 0
         return probe
 
     def failed(self, breaker: Breaker | None, now: float, random: Callable[[], float], *, probe: bool) -> bool:

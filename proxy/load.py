@@ -1,9 +1,11 @@
 """What is known of how busy and how sound one endpoint is; ``proxy.balance`` chooses by it.
 
-Load = estimated response time × (requests in flight + 1). The estimate jumps up
-at once with a slow answer and decays towards fast ones. Failures count as slow
-answers: a plain average prefers endpoints that fail fast. An endpoint that has
-just become ready looks busier than it is, so that it gets its share little by little. Pure.
+Load = estimated response time × (requests in flight + 1) × (1 + trouble). The
+estimate jumps up at once with a slow answer and decays towards fast ones.
+Failures are no samples of it, else failing fast would look like being fast; they
+are trouble, which grows with each one in a row and goes within a few answers, so
+that an endpoint that is sound again is not left alone for long. One that has just
+become ready looks busier than it is, so that it gets its share little by little. Pure.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ DEFAULT_RTT = 0.030
 NOISE = 0.005
 # Seconds until a sample has lost 63 % of its weight.
 DECAY = 10.0
-# Seconds that a failure counts as, so that an endpoint that fails fast looks slow.
-FAILURE_RTT = 1.0
 # Seconds until an endpoint that has become ready is like any other: code is loaded, caches fill, pools open.
 SLOW_START = 10.0
 # The part of its share that it begins with: enough to warm up by.
 COLDEST = 0.1
-# Requests in flight that an endpoint's failures count as at most.
-MAX_TROUBLE = 32.0
+# Trouble after the first failure, by how much more it grows with each further one, and the most there can be: a dead
+# endpoint is chosen over one that has fewer requests in flight than that for certain not.
+FIRST_TROUBLE = 10.0
+GROWTH = 3.0
+MAX_TROUBLE = 100.0
+# Trouble that no longer makes a difference.
+_FORGOTTEN = 0.01
 
 
 class Load:
@@ -42,12 +47,12 @@ class Load:
     def observe(self, rtt: float, now: float) -> None:
         """Take in one response time (seconds). A peak is believed at once, an improvement gradually."""
         self._take(rtt, now)
-        self._trouble /= 2.0
+        if self._trouble:
+            self._trouble = self._trouble / 2.0 if self._trouble > _FORGOTTEN else 0.0
 
     def failed(self, now: float) -> None:
         """Take in a failure."""
-        self._take(FAILURE_RTT, now)
-        self._trouble = min(MAX_TROUBLE, 2.0 * self.trouble(now) + 1.0)
+        self._trouble = min(MAX_TROUBLE, GROWTH * self.trouble(now) + FIRST_TROUBLE)
         self._troubled = now
 
     def unanswered(self, waited: float, now: float) -> None:
@@ -70,12 +75,13 @@ class Load:
         """The load to compare by; between samples the estimate decays, so that nobody starves."""
         idle = now - self._stamp
         rtt = self._rtt if idle <= 0.0 else self._rtt * math.exp(-idle / DECAY)
-        cost = (rtt + NOISE) * (self.pending + 1)
-        return cost if now - self._since >= SLOW_START else cost / self.warmth(now)
+        return (rtt + NOISE) * self.crowd(now)
 
     def crowd(self, now: float) -> float:
-        """The requests in flight, one more, times what recent failures say."""
-        crowd = (self.pending + 1) * (1.0 + self.trouble(now))
+        """The same without the response time."""
+        crowd = float(self.pending + 1)
+        if self._trouble:
+            crowd *= 1.0 + self.trouble(now)
         return crowd if now - self._since >= SLOW_START else crowd / self.warmth(now)
 
     def warmth(self, now: float) -> float:
@@ -83,8 +89,8 @@ class Load:
         return min(1.0, max(COLDEST, (now - self._since) / SLOW_START))
 
     def trouble(self, now: float) -> float:
-        """Failures: one counts 1, each in a row double; an answer halves it, time lets it decay."""
-        return self._trouble * math.exp(-max(now - self._troubled, 0.0) / DECAY) if self._trouble else 0.0
+        """What recent failures weigh: an answer halves it, time lets it decay."""
+        return self._trouble * math.exp(-max(now - self._troubled, 0.0) / DECAY)
 
     def _take(self, rtt: float, now: float) -> None:
         if rtt >= self._rtt:

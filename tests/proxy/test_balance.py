@@ -58,7 +58,8 @@ def shares(
 
 
 def turns(balancer: Balancer, endpoints: list[Endpoint], count: int, now: float = 0.0) -> str:
-    found = [balancer.choose(endpoints, now, random.Random(1).random) for _ in range(count)]
+    source = random.Random(1)
+    found = [balancer.choose(endpoints, now, source.random) for _ in range(count)]
     return "".join(endpoint.name for endpoint in found if endpoint is not None)
 
 
@@ -162,9 +163,20 @@ def test_the_quicker_is_likelier_in_proportion() -> None:
 
 
 def test_failing_fast_is_not_being_fast() -> None:
-    failing, sound = Endpoint("failing", 0.001), Endpoint("sound", 0.020)
+    failing, sound = Endpoint("failing", 0.001), Endpoint("sound", 0.001)
+    failing.load.failed(0.0)
+    assert shares([failing, sound])["sound"] > 0.85
     failing.load.failed(0.0)
     assert shares([failing, sound])["sound"] > 0.95
+
+
+def test_an_endpoint_that_is_sound_again_has_its_share_again_after_a_few_answers() -> None:
+    failing, sound = Endpoint("failing", 0.001), Endpoint("sound", 0.001)
+    for _ in range(10):
+        failing.load.failed(0.0)
+    for _ in range(10):
+        failing.load.observe(0.001, 0.0)
+    assert shares([failing, sound])["failing"] > 0.45
 
 
 # -- least-request ------------------------------------------------------------------------------
@@ -188,6 +200,7 @@ def test_an_endpoint_that_fails_fast_is_idle_for_a_bad_reason() -> None:
 def test_turns() -> None:
     assert turns(RoundRobin(0), three(), 7) == "abcabca"
     assert turns(RoundRobin(2), three(), 4) == "cabc"
+    assert turns(RoundRobin(0), three(age=0.0), 7, now=3.0) == "abcabca"
 
 
 def test_turns_go_on_when_endpoints_come_and_go() -> None:

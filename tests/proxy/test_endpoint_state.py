@@ -11,6 +11,7 @@ import pytest
 from proxy.contract.config import Breaker, Endpoint
 from proxy.endpoints import AGE_LIMIT, IDLE_LIMIT, MAX_IDLE, Endpoints, EndpointState, has_news
 from proxy.http1.client import ClientConnection
+from proxy.load import MAX_TROUBLE
 
 pytestmark = pytest.mark.source
 
@@ -165,7 +166,7 @@ def test_from_failures_to_ejection_to_probe_to_a_new_beginning(pool: EndpointSta
         pool.failed(TWO, 20.0, calm, probe=False)
         pool.load.pending -= 1
     assert not pool.circuit.admits(20.0)
-    assert pool.load.cost(20.0) < 0.05  # the balancer has nothing against it: the breaker has
+    assert pool.load.trouble(20.0) == 0.0  # the balancer has nothing against it: the breaker has
 
     assert pool.begin(TWO, 21.0)
     assert not pool.circuit.admits(21.0)
@@ -179,7 +180,7 @@ def test_failures_without_a_breaker_are_the_balancers_business(pool: EndpointSta
         pool.failed(None, 20.0, calm, probe=False)
 
     assert pool.circuit.admits(21.0)
-    assert pool.load.cost(20.0) > 1.0
+    assert pool.load.trouble(20.0) == MAX_TROUBLE
 
 
 def test_a_client_that_gave_up_waiting_says_how_slow_the_endpoint_is(pool: EndpointState) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from proxy.load import COLDEST, DECAY, DEFAULT_RTT, FAILURE_RTT, MAX_TROUBLE, NOISE, SLOW_START, Load
+from proxy.load import COLDEST, DECAY, DEFAULT_RTT, FIRST_TROUBLE, MAX_TROUBLE, NOISE, SLOW_START, Load
 
 OLD = -SLOW_START
 
@@ -40,24 +42,27 @@ def test_requests_in_flight_multiply() -> None:
     assert load.crowd(0.0) == 4.0
 
 
-def test_a_failure_counts_as_a_slow_answer() -> None:
-    load = measured(0.001)
+def test_failing_fast_does_not_look_fast() -> None:
+    load = measured(0.1)
     load.failed(0.0)
-    assert load.cost(0.0) == FAILURE_RTT + NOISE
+    assert load.cost(0.0) == pytest.approx((0.1 + NOISE) * (1 + FIRST_TROUBLE))
 
 
-def test_trouble_doubles_with_each_failure_halves_with_each_answer_and_fades() -> None:
+def test_trouble_grows_with_each_failure_halves_with_each_answer_and_fades() -> None:
     load = measured(0.001)
     troubles = []
-    for _ in range(8):
+    for _ in range(5):
         load.failed(0.0)
         troubles.append(load.trouble(0.0))
-    assert troubles == [1.0, 3.0, 7.0, 15.0, 31.0, MAX_TROUBLE, MAX_TROUBLE, MAX_TROUBLE]
+    assert troubles == [10.0, 40.0, MAX_TROUBLE, MAX_TROUBLE, MAX_TROUBLE]
     assert load.crowd(0.0) == 1.0 + MAX_TROUBLE
 
     load.observe(0.001, 0.0)
     assert load.trouble(0.0) == MAX_TROUBLE / 2
-    assert load.trouble(10 * DECAY) < 0.001
+    assert load.trouble(DECAY) == pytest.approx(MAX_TROUBLE / 2 / math.e)
+    for _ in range(20):
+        load.observe(0.001, 0.0)
+    assert load.trouble(0.0) == 0.0
 
 
 def test_waiting_in_vain_is_a_sample_when_it_took_longer_than_was_thought() -> None:
