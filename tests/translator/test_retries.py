@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,3 +186,33 @@ def test_whatever_is_written_the_sidecar_takes_what_becomes_of_it(annotations: d
 
     assert contradictions(config) == ()
     assert {remark.annotation for remark in found.remarks} <= set(annotations)
+
+
+# -- the reference in docs/retries.md ------------------------------------------------------------
+
+ROW = re.compile(r"\| `([a-z]+\.smi-mesh\.io/[^`]+)` \| `([^`]+)` \| (?:`([^`]+)`|[^`|]+) \|")
+REFERENCE = ROW.findall((Path(__file__).parents[2] / "docs" / "retries.md").read_text())
+
+
+def test_the_reference_has_every_annotation_in_order() -> None:
+    assert tuple(name for name, _, _ in REFERENCE) == ANNOTATIONS
+
+
+def test_the_examples_of_the_reference_can_be_read() -> None:
+    groups = [
+        HTTPRouteGroup(meta=Meta(name=name), api_version="", matches=(HTTPMatch(name="add"),))
+        for name in ("orders", "carts")
+    ]
+    service = Service(meta=Meta(name="web", annotations={name: example for name, example, _ in REFERENCE}))
+    found = calls(World.of([service, *groups]), service)
+
+    assert found.remarks == ()
+    assert found.policy is not None
+    assert None not in (found.balance, found.breaker, found.policy.retry, found.policy.idle_timeout)
+
+
+def test_the_defaults_of_the_reference_are_the_defaults() -> None:
+    written = read({name: default for name, _, default in REFERENCE if default})
+    retries = Policy(retry=DEFAULT)
+
+    assert (written.policy, written.balance, written.breaker, written.remarks) == (retries, Balance(), Breaker(), ())
