@@ -34,10 +34,11 @@ _FORGOTTEN = 0.01
 class Load:
     """The running estimate for one endpoint; lives as long as the endpoint does, over config swaps."""
 
-    __slots__ = ("_rtt", "_since", "_stamp", "_trouble", "_troubled", "pending")
+    __slots__ = ("_measured", "_rtt", "_since", "_stamp", "_trouble", "_troubled", "pending")
 
     def __init__(self, now: float) -> None:
         self._rtt = DEFAULT_RTT
+        self._measured = False
         self._stamp = now
         self._since = now
         self._trouble = 0.0
@@ -45,7 +46,7 @@ class Load:
         self.pending = 0
 
     def observe(self, rtt: float, now: float) -> None:
-        """Take in one response time (seconds). A peak is believed at once, an improvement gradually."""
+        """Take in one response time (seconds). The first and a peak are believed at once, an improvement gradually."""
         self._take(rtt, now)
         if self._trouble:
             self._trouble = self._trouble / 2.0 if self._trouble > _FORGOTTEN else 0.0
@@ -63,6 +64,7 @@ class Load:
     def forget(self, now: float) -> None:
         """Nothing measured so far counts."""
         self._rtt = DEFAULT_RTT
+        self._measured = False
         self._stamp = now
         self._trouble = 0.0
 
@@ -93,8 +95,9 @@ class Load:
         return self._trouble * math.exp(-max(now - self._troubled, 0.0) / DECAY)
 
     def _take(self, rtt: float, now: float) -> None:
-        if rtt >= self._rtt:
+        if rtt >= self._rtt or not self._measured:
             self._rtt = rtt
+            self._measured = True
         else:
             weight = math.exp(-max(now - self._stamp, 0.0) / DECAY)
             self._rtt = self._rtt * weight + rtt * (1.0 - weight)

@@ -35,6 +35,12 @@ def test_between_samples_the_estimate_decays() -> None:
     assert load.cost(DECAY) < DEFAULT_RTT / 2 + NOISE
 
 
+def test_the_first_sample_takes_the_place_of_the_guess() -> None:
+    load = Load(OLD)
+    load.observe(0.001, 0.0)
+    assert load.cost(0.0) == 0.001 + NOISE
+
+
 def test_requests_in_flight_multiply() -> None:
     load = measured(0.1)
     load.pending = 3
