@@ -7,8 +7,10 @@ routed by the name in CONNECT. To another world, where egress allows it, it is a
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Final
 
+from proxy.attempt import Attempt
 from proxy.forward import Exchange
 from proxy.tunnel import Tunnel
 
@@ -36,11 +38,10 @@ class Connect(Exchange):
         self._end(200)
         self.down.exchange_done(keep=True)
 
-    def _send_to(self, target: EndpointState) -> None:
+    def _send_to(self, target: EndpointState, now: float) -> None:
         """A pooled connection speaks HTTP already; a tunnel needs its own."""
-        self._target = target
-        target.load.pending += 1
-        self.down.forwarding.spawn(self._connect(target))
+        self._attempt = Attempt(target, self.breaker, now, random.random)
+        self.down.forwarding.spawn(self._connect(target, self._attempt))
 
     def _attach(self, connection: ClientConnection, now: float) -> None:
         down = self.down

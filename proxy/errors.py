@@ -91,9 +91,19 @@ def no_endpoint(detail: str) -> Unavailable:
     return Unavailable(503, Reason.NO_ENDPOINT, detail)
 
 
+def breaker_open(detail: str) -> Unavailable:
+    """503: the destination's endpoints are ejected for now."""
+    return Unavailable(503, Reason.BREAKER_OPEN, detail)
+
+
 def connect_failure(detail: str) -> Unavailable:
     """502: no connection could be opened, so no byte of the request was delivered."""
     return Unavailable(502, Reason.CONNECT_FAILURE, detail)
+
+
+def timeout(detail: str) -> Unavailable:
+    """504: a time that the Service's policy sets has run out."""
+    return Unavailable(504, Reason.TIMEOUT, detail)
 
 
 def reset(detail: str) -> Unavailable:

@@ -27,6 +27,8 @@ class Expired(Enum):
     """The answer is not complete: 504, or broken off."""
     IDLE = "idle"
     """Not a byte either way: 504, or broken off."""
+    WAIT = "wait"
+    """No endpoint has become ready: 503. Said by ``proxy.call``."""
 
 
 class Moments(NamedTuple):

@@ -8,99 +8,76 @@ bytes. Only opening a connection (or learning a name) takes a task.
 
 What is moved on to another endpoint without any policy:
 a connection that could not be opened (any method), and an idempotent request
-on a reused connection that broke before an answer began. The request is kept
-up to ``REPLAY_LIMIT`` for that.
+on a reused connection that broke before an answer began. What is sent again
+beyond that, and how long is waited, is the policy's to say (``proxy.call``).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import random
+from typing import TYPE_CHECKING, Any, Final
 
-from proxy.counters import Counters
-from proxy.deadlines import Deadlines
-from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, connect_failure, reset
+from proxy.attempt import Attempt
+from proxy.errors import (
+    BadRequest,
+    BadResponse,
+    Reason,
+    Refusal,
+    Unavailable,
+    no_endpoint,
+    reset,
+    timeout,
+)
+from proxy.expiry import Expired
+from proxy.forwarding import NO_TICKET
 from proxy.http1.answer import Answer, status_line
-from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
-from proxy.http1.client import ClientConnection, open_connection
-from proxy.http1.head import CHUNKED, MAX_HEAD, RequestHead, ResponseHead
+from proxy.http1.head import RequestHead, ResponseHead, grpc_status
+from proxy.http1.outgoing import Outgoing
+from proxy.retry import IDEMPOTENT, MARK, SPENT, Decision, Outcome, decide, first_word
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from proxy.contract.config import Breaker
     from proxy.counters import Series
     from proxy.endpoints import EndpointState
+    from proxy.http1.client import ClientConnection
     from proxy.http1.server import ServerConnection
-    from proxy.tls import Contexts
+    from proxy.patience import Patience
 
-# Bytes of a request kept for sending it again.
-REPLAY_LIMIT: Final = 64 * 1024
 # Interim answers to one request; more is a flood.
 MAX_INTERIM: Final = 16
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-
-
-class Router(Protocol):
-    """Decides where a request goes; one per direction."""
-
-    def select(self, exchange: Exchange) -> EndpointState | None:
-        """The endpoint for the next attempt; not one in ``exchange.tried``.
-
-        None: not known yet, ``exchange.attempt()`` will be called later.
-        Raises ``Refusal``.
-        """
-
-    def render(self, exchange: Exchange) -> tuple[bytes, ...]:
-        """The request line and Host as they go out, and headers of our own, in pieces to be joined."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Forwarding:
-    """What all connections of one direction share."""
-
-    loop: asyncio.AbstractEventLoop
-    direction: str
-    router: Router
-    deadlines: Deadlines
-    counters: Counters
-    trust_domain: str
-    contexts: Callable[[], Contexts | None]
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
-    own: frozenset[tuple[str, int]]
-    """Where this sidecar itself listens: a request sent there would come back for ever."""
-    connections: set[ServerConnection] = field(default_factory=set)
-    draining: bool = False
 
 
 class Exchange:
     """One request on ``down`` and what becomes of it.
 
-    ``tried`` are the endpoints that failed it; ``stale``: the last only by an old connection that broke.
+    ``tried`` are the endpoints that failed it; ``stale``: the last only by an old connection that broke;
+    ``again``: the policy has it sent again. ``waiting``: for an endpoint. The router
+    leaves in ``route`` what it decided, and sets ``patience``, ``breaker``, ``ticket`` and ``series``.
     """
 
     __slots__ = (
         "_answer",
+        "_attempt",
         "_began",
-        "_body",
         "_interim",
-        "_partial",
+        "_outgoing",
         "_response_held",
-        "_sent",
-        "_size",
-        "_target",
-        "_wire",
-        "_written",
+        "again",
+        "breaker",
         "down",
         "ended",
         "head",
         "keep",
+        "patience",
         "request_done",
         "route",
         "series",
         "stale",
+        "ticket",
         "tried",
         "up",
+        "waiting",
     )
 
     def __init__(self, down: ServerConnection, head: RequestHead) -> None:
@@ -112,23 +89,23 @@ class Exchange:
         self.up: ClientConnection | None = None
         self.tried: tuple[EndpointState, ...] = ()
         self.stale = False
+        self.again = False
+        self.waiting = False
+        self.route: Any = None
+        self.patience: Patience | None = None
+        self.breaker: Breaker | None = None
+        self.ticket = NO_TICKET
         self.series: Series | None = None
-        self.route: Any = None  # the router's own memory of what it decided
-        self._target: EndpointState | None = None
+        self._outgoing = Outgoing(head)
+        self._attempt: Attempt | None = None
         self._began = 0.0
-        self._body: Body | None = None
-        self._sent = 0.0  # when this attempt was first written
-        self._wire: list[bytes] = []  # the request as sent, while it may have to be sent again
-        self._written = 0  # pieces of it written to the present upstream
-        self._size = 0
         self._answer: Answer | None = None
         self._response_held = False
-        self._partial = b""
         self._interim = 0
 
     @property
     def takes_request(self) -> bool:
-        """Whether bytes from the client belong to this exchange."""
+        """Whether bytes from the client belong here."""
         return not self.request_done
 
     # -- the request ---------------------------------------------------------------------------
@@ -137,11 +114,9 @@ class Exchange:
         """Begin: ``first`` are the body bytes that came with the head."""
         forwarding = self.down.forwarding
         self._began = forwarding.loop.time()
-        if self.head.length:
-            self._body = body_of(self.head.length)
         try:
             target = forwarding.router.select(self)
-            self._wire.append(self._render())
+            self._outgoing.begin(forwarding.router.render(self))
         except Refusal as refusal:
             if first:
                 self._take_body(first)
@@ -151,69 +126,56 @@ class Exchange:
             self._take_body(first)
             if self.ended:
                 return
-        if target is not None:
-            self._send_to(target)
-
-    def _render(self) -> bytes:
-        head = self.head
-        framing = b""
-        if head.length > 0:
-            framing = b"content-length: %d\r\n" % head.length
-        elif head.length == CHUNKED:
-            framing = b"transfer-encoding: chunked\r\n"
-        elif head.upgrade:
-            framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
-        elif head.method in ("POST", "PUT", "PATCH"):
-            framing = b"content-length: 0\r\n"
-        return b"".join((*self.down.forwarding.router.render(self), *head.lines, framing, b"\r\n"))
+        self._go(target, self._began)
 
     def attempt(self) -> None:
-        """Choose an endpoint and send the request there; also called again by a router that had to wait."""
+        """Choose an endpoint and send the request there; also called by a router that had to wait."""
         if self.ended:
             return
+        self.waiting = False
         try:
             target = self.down.forwarding.router.select(self)
         except Refusal as refusal:
             self.refuse(refusal)
             return
-        if target is not None:
-            self._send_to(target)
+        self._go(target, self.down.forwarding.loop.time())
 
-    def _send_to(self, target: EndpointState) -> None:
-        self._target = target
-        target.load.pending += 1
-        forwarding = self.down.forwarding
-        now = self._began if not self.tried else forwarding.loop.time()
+    def _go(self, target: EndpointState | None, now: float) -> None:
+        if target is not None:
+            self._send_to(target, now)
+        elif self.patience is not None:
+            self.patience.watch()
+
+    def _send_to(self, target: EndpointState, now: float) -> None:
+        self._attempt = Attempt(target, self.breaker, now, random.random)
+        if self.patience is not None:
+            self.patience.tried(now)
         connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
             self._attach(connection, now)
         else:
-            forwarding.spawn(self._connect(target))
+            self.down.forwarding.spawn(self._connect(target, self._attempt))
 
-    async def _connect(self, target: EndpointState) -> None:
+    async def _connect(self, target: EndpointState, attempt: Attempt) -> None:
+        """Open a connection for ``attempt``, unless that is given up meanwhile."""
         forwarding = self.down.forwarding
         try:
-            connection = await open_connection(forwarding.loop, target, forwarding.contexts, forwarding.trust_domain)
+            connection = await forwarding.open(target)
         except Unavailable as failure:
-            if not self.ended:
+            if self._attempt is attempt:
                 self._move_on(failure)
             return
-        if self.ended:
-            target.release(connection, forwarding.loop.time())
-        elif connection.peer in forwarding.own:
-            connection.abort()
-            self._move_on(Unavailable(502, Reason.LOOP, f"{target.name} is this sidecar"))
-        elif connection.usable:
+        if self._attempt is attempt:
             self._attach(connection, forwarding.loop.time())
         else:
-            # Closed while this task waited for its turn: nobody would ever tell the exchange.
-            connection.close()
-            self._move_on(connect_failure(f"{target.name}: closed as soon as it was open"))
+            target.release(connection, forwarding.loop.time())
 
     def _attach(self, connection: ClientConnection, now: float) -> None:
+        attempt = self._attempt
+        assert attempt is not None
         self.up = connection
-        self._sent = now
+        attempt.sent = now
         connection.exchange = self
         # In this order: what is written now may be more than the upstream takes, and hold the client.
         self.down.continue_reading()
@@ -222,17 +184,16 @@ class Exchange:
     def _flush(self) -> None:
         """Write what the present upstream has not had; keep it while it may be needed again."""
         up = self.up
+        outgoing = self._outgoing
         if up is None:
-            if self._size > REPLAY_LIMIT:
+            if outgoing.full:
                 self.down.hold_reading()
             return
-        wire = self._wire
-        if self._written < len(wire):
-            up.write(wire[0] if len(wire) == 1 else b"".join(wire[self._written :]))
-            self._written = len(wire)
-        if self._size > REPLAY_LIMIT:
-            self._wire = []
-            self._written = 0
+        pending = outgoing.take()
+        if pending:
+            up.write(pending)
+        if self.patience is not None:
+            self.patience.progress(sent=self.request_done, answered=False)
 
     def request_received(self, data: bytes) -> None:
         """Body bytes from the client."""
@@ -241,23 +202,15 @@ class Exchange:
             self._flush()
 
     def _take_body(self, data: bytes) -> None:
-        body = self._body
-        assert body is not None
+        outgoing = self._outgoing
         try:
-            payload = body.feed(data)
+            outgoing.feed(data)
         except ValueError as error:
             self.refuse(BadRequest(str(error)))
             return
-        if self.head.length == CHUNKED:
-            payload = encode_chunk(payload) if payload else b""
-            if body.done:
-                payload += encode_last_chunk(body.trailers)
-        if payload:
-            self._size += len(payload)
-            self._wire.append(payload)
-        if body.done:
+        if outgoing.done:
             self.request_done = True
-            self.down.request_complete(body.rest)
+            self.down.request_complete(outgoing.rest)
 
     def half_closed(self) -> bool:
         """The client sends no more; whether its answer is still due."""
@@ -276,49 +229,52 @@ class Exchange:
                 self._pass_on(self._answer, b"", data)
         except BadResponse as refusal:
             self._drop_upstream()
-            self._failed()
+            self._give_up(failed=True)
             self.refuse(refusal)
 
     def _read_heads(self, data: bytes) -> None:
         up = self.up
         assert up is not None
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        while (end := data.find(b"\r\n\r\n")) >= 0:
-            head = up.heads.parse(data[: end + 4])
-            data = data[end + 4 :]
+        while True:
+            head, data = up.heads.read(data)
+            if head is None:
+                return
             if head.status >= 200:
                 self._respond(head, data)
                 return
             if head.status == 101:
-                self._switch(head, data)
+                self._switch(up, head, data)
                 return
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise BadResponse("too many interim responses")
             if not self.head.old:
                 self.down.transport.write(b"".join((status_line(head), *head.lines, b"\r\n")))
-        if len(data) > MAX_HEAD or (b"\n\n" in data or b"\n\r\n" in data):
-            raise BadResponse("unterminated response head")
-        self._partial = data
 
     def _respond(self, head: ResponseHead, rest: bytes) -> None:
         """The final answer's head is here."""
-        target = self._target
-        assert target is not None
-        mesh = head.mesh if target.endpoint.mesh else None
-        if mesh and self._peer_could_not_connect(mesh):
-            return
+        attempt = self._attempt
+        assert attempt is not None
         forwarding = self.down.forwarding
         now = forwarding.loop.time()
-        if head.status >= 500:
-            target.load.failed(now)
-        else:
-            # From the first write on: opening a connection says nothing about how quick the endpoint is.
-            target.load.observe(now - self._sent, now)
+        mesh = head.mesh if attempt.endpoint.endpoint.mesh else None
+        if mesh and self._peer_could_not_connect(mesh):
+            return
+        grpc = 0 if self.breaker is None and self.patience is None else grpc_status(head)
+        attempt.answered(head.status, grpc, now)
+        if self.patience is not None or mesh is not None:
+            spent = mesh is not None and mesh.pop(MARK, b"") == SPENT
+            word = first_word(mesh.get(b"smi-mesh-reason", b"")) if mesh else ""
+            if self._is_repeated(Outcome(head.status, word, grpc, spent), now):
+                self._discard(head, rest, now)
+                self._again()
+                return
+        if self.ticket >= 0 and forwarding.amplification.marks(self.ticket, head.status):
+            mesh = {MARK: SPENT}
         keep = self.keep and self.request_done and not forwarding.draining
         answer = self._answer = Answer(self.head, head, keep=keep)
+        if self.patience is not None:
+            self.patience.progress(sent=self.request_done, answered=True)
         self._pass_on(answer, answer.head(mesh), rest)
 
     def _pass_on(self, answer: Answer, prefix: bytes, data: bytes) -> None:
@@ -328,17 +284,22 @@ class Exchange:
                 prefix += answer.feed(data)
             except ValueError as error:
                 raise BadResponse(str(error)) from None
+            if self.patience is not None:
+                self.patience.progress(sent=self.request_done, answered=True)
         if prefix:
             self.down.transport.write(prefix)
         if answer.done:
             self._complete(answer)
 
-    def _switch(self, head: ResponseHead, rest: bytes) -> None:
+    def _switch(self, up: ClientConnection, head: ResponseHead, rest: bytes) -> None:
         """101: from here on both connections are one tunnel, if that was asked for."""
         if not self.head.upgrade or head.upgrade.strip().lower() != self.head.upgrade.strip().lower():
             raise BadResponse("switching protocols was not asked for")
-        up, down = self.up, self.down
-        assert up is not None
+        down, attempt = self.down, self._attempt
+        assert attempt is not None
+        attempt.answered(101, 0, down.forwarding.loop.time())
+        if self.patience is not None:
+            self.patience.stop()
         lines = b"".join(head.lines)
         tunnel = Tunnel(down, up, lambda: self._end(101))
         down.transport.write(
@@ -356,23 +317,16 @@ class Exchange:
         return False
 
     def _complete(self, answer: Answer) -> None:
-        """The answer is written whole."""
-        up, target = self.up, self._target
-        assert up is not None
-        assert target is not None
+        """It is written whole."""
         now = self.down.forwarding.loop.time()
-        self.up = None
-        up.exchange = None
-        if not self.request_done:
-            up.abort()
-        elif answer.reusable and not up.blocked:
-            if self._response_held:
-                up.transport.resume_reading()
-            target.release(up, now)
-        else:
-            up.close()
+        self._free(answer, now)
         self._settle(answer.response.status, now)
         self.down.exchange_done(keep=answer.keep and self.keep and self.request_done)
+
+    def _free(self, answer: Answer, now: float) -> None:
+        up, self.up = self.up, None
+        assert up is not None
+        up.finished(now, whole=self.request_done, reusable=answer.reusable, held=self._response_held)
 
     def hold_response(self) -> None:
         """The client reads slower than the upstream sends."""
@@ -394,84 +348,139 @@ class Exchange:
         self.up = None
         if self._answer is not None:
             # A truncated answer must not look like a whole one.
-            self._failed()
+            self._give_up(failed=True)
             self._end(502)
             self.down.break_off()
-        elif not connection.fresh and self.head.method in IDEMPOTENT and self._interim == 0 and not self._partial:
+        elif (
+            not connection.fresh
+            and self.head.method in IDEMPOTENT
+            and self._interim == 0
+            and not connection.heads.partial
+        ):
             self._move_on(reset(f"{connection.endpoint.name}: the connection broke before an answer"), stale=True)
         else:
-            self._failed()
-            self.refuse(reset(f"{connection.endpoint.name} closed the connection without an answer"))
+            self._give_up(failed=True)
+            self._conclude(reset(f"{connection.endpoint.name} closed the connection without an answer"))
 
     def _peer_could_not_connect(self, mesh: dict[bytes, bytes]) -> bool:
         """The server's own sidecar says that its application got nothing: as good as not connected."""
         reason = mesh.get(b"smi-mesh-reason", b"")
-        if not reason.startswith((b"connect-failure", b"draining")) or self._size > REPLAY_LIMIT:
+        if not reason.startswith((b"connect-failure", b"draining")) or not self._outgoing.again():
             return False
         self._drop_upstream()
         self._move_on(Unavailable(502, Reason.CONNECT_FAILURE, reason.partition(b"; ")[2].decode("latin-1")))
         return True
 
     def _move_on(self, failure: Refusal, *, stale: bool = False) -> None:
-        """This endpoint did not get the request: try another, else tell the client.
+        """This endpoint did not get the request: try another, else the policy decides.
 
         ``stale``: it was only an old connection that broke; where the backend has no other endpoint, a new one may do.
         """
-        target = self._target
-        assert target is not None
-        self._failed(its_fault=not stale)
-        self.tried = (*self.tried, target)
+        attempt = self._attempt
+        assert attempt is not None
+        target = attempt.endpoint
+        self._give_up(failed=not stale)
         self.stale = stale
-        if self._size > REPLAY_LIMIT and not self._wire:
+        self.again = False
+        if not self._outgoing.again():
             self.refuse(failure)
             return
-        self._written = 0
-        self._partial = b""
+        router, now = self.down.forwarding.router, self.down.forwarding.loop.time()
         try:
-            following = self.down.forwarding.router.select(self)
+            following = router.select(self)
         except Refusal:
             if stale:
-                self._target = target
-                target.load.pending += 1
-                self.down.forwarding.spawn(self._connect(target))
+                self._send_to(target, now)
             else:
-                self.refuse(failure)
+                self._conclude(failure)
             return
-        if following is not None:
-            self._send_to(following)
+        self._go(following, now)
 
-    def _failed(self, *, its_fault: bool = True) -> None:
-        """Settle the present attempt, as a failure of its endpoint if it is to blame."""
-        if self._target is not None:
-            target, self._target = self._target, None
-            target.load.pending -= 1
-            if its_fault:
-                target.load.failed(self.down.forwarding.loop.time())
+    def _conclude(self, failure: Refusal, *, expired: bool = False) -> None:
+        """The attempt has failed for good: it is sent again if the policy says so, else the client is told."""
+        outcome = Outcome(failure.status, failure.reason, 0, False, expired)
+        if self._is_repeated(outcome, self.down.forwarding.loop.time()):
+            self._again()
+        else:
+            self.refuse(failure)
+
+    def _is_repeated(self, outcome: Outcome, now: float) -> bool:
+        attempts = self.patience.call.attempts if self.patience is not None else None
+        decision = decide(attempts, outcome, self._outgoing.size, now)
+        if decision is Decision.SPENT:
+            self.down.forwarding.amplification.spent()
+        return decision is Decision.RETRY
+
+    def _discard(self, head: ResponseHead, rest: bytes, now: float) -> None:
+        """Nobody is told of an answer after which the request is sent again; its connection is kept if it is whole."""
+        answer = Answer(self.head, head, keep=False)
+        try:
+            answer.feed(rest)
+        except ValueError as error:
+            raise BadResponse(str(error)) from None
+        if answer.done:
+            self._free(answer, now)
+        else:
+            self._drop_upstream()
+        self._give_up(failed=False)
+
+    def _again(self) -> None:
+        """Send the request again, after the policy's pause."""
+        patience = self.patience
+        assert patience is not None
+        assert patience.call.attempts is not None
+        self._outgoing.again()
+        self.stale = False
+        self.again = True
+        patience.again(patience.call.attempts.pause(random.random()), self.attempt)
+
+    def _give_up(self, *, failed: bool) -> None:
+        """The present attempt is over; ``failed``: that is its endpoint's fault."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            now = self.down.forwarding.loop.time()
+            self.tried = (*self.tried, attempt.endpoint)
+            if failed:
+                attempt.failed(now)
+            attempt.over(now)
 
     def _drop_upstream(self) -> None:
         up, self.up = self.up, None
         if up is not None:
-            up.exchange = None
             up.abort()
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer in the sidecar's own name, or break off when an answer has begun."""
         if self.ended:
             return
-        begun = self._answer is not None
         self._drop_upstream()
         self._end(refusal.status)
-        if begun:
+        if self._answer is not None:
             self.down.break_off()
             return
         keep = self.keep and self.request_done and not isinstance(refusal, BadRequest)
         keep = keep and not (self.head.old or self.down.forwarding.draining)
-        self.down.answer(refusal, head_only=self.head.method == "HEAD", keep=keep)
+        marked = self.ticket >= 0 and self.down.forwarding.amplification.marks(self.ticket, refusal.status)
+        self.down.answer(refusal, head_only=self.head.method == "HEAD", keep=keep, marked=marked)
 
     def abandon(self) -> None:
         """The client is gone."""
         self._drop_upstream()
         self._end(499)
+
+    def expired(self, what: Expired) -> None:
+        """One of the policy's times has run out."""
+        if self.waiting:
+            self.refuse(no_endpoint("no endpoint became ready in time"))
+            return
+        self._drop_upstream()
+        name = self._attempt.endpoint.name if self._attempt is not None else "no endpoint"
+        self._give_up(failed=self._answer is None)
+        failure = timeout(f"{name}: {what.value} time-out")
+        if what is Expired.TRY:
+            self._conclude(failure, expired=True)
+        else:
+            self.refuse(failure)
 
     def _end(self, status: int) -> None:
         if not self.ended:
@@ -479,9 +488,14 @@ class Exchange:
 
     def _settle(self, status: int, now: float) -> None:
         self.ended = True
-        self._wire = []
-        if self._target is not None:
-            self._target.load.pending -= 1
-            self._target = None
+        self._outgoing.forget()
+        if self._attempt is not None:
+            self._attempt.over(now)
+            self._attempt = None
+        if self.patience is not None:
+            self.patience.stop()
+        if self.waiting:
+            self.waiting = False
+            self.down.forwarding.router.given_up(self)
         if self.series is not None:
             self.series.add(status, now - self._began)

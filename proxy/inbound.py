@@ -14,7 +14,8 @@ from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import BadRequest, Denied, Reason, no_endpoint
-from proxy.forward import Exchange, Forwarding
+from proxy.forward import Exchange
+from proxy.forwarding import Forwarding
 from proxy.paths import canonical_path
 from proxy.table import Table
 
@@ -35,17 +36,18 @@ class Inbound:
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
-        """See ``proxy.forward.Router``."""
+        """See ``proxy.forwarding.Router``."""
         head = exchange.head
         client = client_line(exchange.down.caller.identity)
         return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n", client)
 
     def select(self, exchange: Exchange) -> EndpointState:
-        """See ``proxy.forward.Router``."""
+        """See ``proxy.forwarding.Router``."""
         if exchange.tried:
             raise no_endpoint("the application does not accept connections")
         head, down = exchange.head, exchange.down
         exchange.series = self._counted(down.port, down.caller.identity)
+        exchange.ticket = self.forwarding.amplification.opened()
         if head.method == "CONNECT":
             raise BadRequest("CONNECT is not forwarded", 405)
         if down.port in self._own_ports:
@@ -67,6 +69,9 @@ class Inbound:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
+
+    def given_up(self, exchange: Exchange) -> None:
+        """See ``proxy.forwarding.Router``: nobody waits here."""
 
     def retire_idle(self) -> None:
         """Close idle connections to the application."""

@@ -24,7 +24,7 @@ import aiofastnet
 from proxy.authorize import Caller
 from proxy.contract.config import Listeners
 from proxy.contract.spiffe import PeerRejected
-from proxy.forward import Forwarding
+from proxy.forwarding import Forwarding
 from proxy.http1.server import ServerConnection
 from proxy.preface import SIZE, decode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of

@@ -8,19 +8,22 @@ controller; names of another world are refused unless egress is allowed.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection
+from typing import Final
 
-from proxy.balance import choose
+from proxy.call import Call
 from proxy.connect import Connect
 from proxy.contract.check import is_host
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import EndpointState
-from proxy.errors import BadRequest, Reason, Refusal, Unavailable, no_endpoint
-from proxy.forward import Exchange, Forwarding
+from proxy.errors import BadRequest, Reason, Refusal, Unavailable, breaker_open, no_endpoint
+from proxy.forward import Exchange
+from proxy.forwarding import Forwarding
 from proxy.matching import split_authority
 from proxy.paths import canonical_path
+from proxy.patience import Patience
+from proxy.retry import left_out
 from proxy.subscribe import Subscription
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 
@@ -30,76 +33,131 @@ RESOLVE_TIMEOUT: Final = 2.0
 MAX_EGRESS: Final = 256
 
 
-class Chosen(NamedTuple):
+class Chosen:
     """What was decided for one request: the port, the split (if any) and the backend."""
 
-    port: PortRoute
-    rule: RuleRoute | None
-    backend: BackendRoute
+    __slots__ = ("backend", "port", "rule")
+
+    def __init__(self, port: PortRoute, rule: RuleRoute | None, backend: BackendRoute) -> None:
+        self.port = port
+        self.rule = rule
+        self.backend = backend
 
 
 class Outbound:
-    """The router of outbound requests. ``table`` gives the table in force."""
+    """The router of outbound requests. ``table`` gives the table in force, ``subscription`` who is asked for names."""
 
-    def __init__(self, sidecar: Sidecar, table: Callable[[], Table], subscription: Subscription | None) -> None:
+    def __init__(
+        self, sidecar: Sidecar, table: Callable[[], Table], subscription: Callable[[], Subscription | None]
+    ) -> None:
         self._sidecar = sidecar
         self._table = table
         self._subscription = subscription
         self._series: dict[tuple[str, str], Series] = {}
         self._egress: dict[tuple[str, int], EndpointState] = {}
+        self._waiting: set[Exchange] = set()
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
-        """See ``proxy.forward.Router``."""
+        """See ``proxy.forwarding.Router``."""
         head = exchange.head
         return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n")
 
     def select(self, exchange: Exchange) -> EndpointState | None:
-        """See ``proxy.forward.Router``."""
+        """See ``proxy.forwarding.Router``."""
         chosen = exchange.route
-        if chosen is None:
-            authority = exchange.down.connect_authority or exchange.head.authority
-            route = self._table().route(authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
-            if isinstance(route, PortRoute):
-                if isinstance(exchange, Connect):
-                    self._enter(exchange)
-                    return None
-                return self._through(exchange, route)
-            if not authority:
-                raise BadRequest("a request without Host names no destination")
-            if isinstance(route, Missing):
-                return self._elsewhere(exchange, route)
-            if self._subscription is None or not is_host(route.host):
-                return self._elsewhere(exchange, Missing(route.host, route.port, known=False))
-            self.forwarding.spawn(self._learn(exchange, route.host, self._subscription))
-            return None
-        if isinstance(chosen, Chosen):
-            return self._again(exchange, chosen)
-        raise no_endpoint("no other endpoint")
+        if chosen is not None and not exchange.again:
+            if isinstance(chosen, Chosen):
+                return self._move(exchange, chosen)
+            raise no_endpoint("no other endpoint")
+        authority = exchange.down.connect_authority or exchange.head.authority
+        route = self._table().route(authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
+        if isinstance(route, PortRoute):
+            if isinstance(exchange, Connect):
+                self._enter(exchange)
+                return None
+            return self._through(exchange, route)
+        if not authority:
+            raise BadRequest("a request without Host names no destination")
+        if isinstance(route, Missing):
+            return self._elsewhere(exchange, route)
+        subscription = self._subscription()
+        if subscription is None or not is_host(route.host):
+            return self._elsewhere(exchange, Missing(route.host, route.port, known=False))
+        self.forwarding.spawn(self._learn(exchange, route.host, subscription))
+        return None
+
+    def given_up(self, exchange: Exchange) -> None:
+        """See ``proxy.forwarding.Router``."""
+        self._waiting.discard(exchange)
+
+    def table_changed(self) -> None:
+        """Another table is in force: whoever waits for an endpoint may have one now."""
+        waiting, self._waiting = self._waiting, set()
+        for exchange in waiting:
+            exchange.attempt()
 
     def _enter(self, exchange: Connect) -> None:
         if exchange.down.connect_authority:
             raise BadRequest("CONNECT inside CONNECT", 405)
         exchange.enter()
 
-    def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState:
+    def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState | None:
+        head = exchange.head
+        now = self.forwarding.loop.time()
+        if port.looks_at_path:
+            head.policy_path = canonical_path(head.path).path.decode("latin-1")
+        if port.policy is not None and exchange.patience is None:
+            exchange.patience = Patience(self.forwarding.loop, Call(port.policy, head, now), exchange.expired)
         rule: RuleRoute | None = None
-        if port.rules:
-            head = exchange.head
-            if port.looks_at_path:
-                head.policy_path = canonical_path(head.path).path.decode("latin-1")
-            for candidate in port.rules:
-                if candidate.applies(head):
-                    rule = candidate
-                    break
-        backend = port.own if rule is None else pick_backend(rule)
-        exchange.route = Chosen(port, rule, backend)
-        forwarding = self.forwarding
-        exchange.series = self._counted(port.name, backend.name)
-        endpoint = choose(backend.endpoints, forwarding.loop.time(), random.random)
-        if endpoint is None:
+        for candidate in port.rules:
+            if candidate.applies(head):
+                rule = candidate
+                break
+        try:
+            if rule is None:
+                excluded = _excluded(exchange, (port.own,), now) if exchange.tried else ()
+                return self._settle(exchange, Chosen(port, None, port.own), now, excluded)
+            return self._split(exchange, port, rule, now)
+        except Unavailable as refusal:
+            patience = exchange.patience
+            if refusal.reason is not Reason.NO_ENDPOINT or patience is None or not patience.call.waits(now):
+                raise
+            exchange.route = None  # decided anew then
+            exchange.waiting = True
+            self._waiting.add(exchange)
+            return None
+
+    def _split(self, exchange: Exchange, port: PortRoute, rule: RuleRoute, now: float) -> EndpointState:
+        """The backend whose turn it is; one that the breaker keeps from serving leaves its turn to the others."""
+        ready = rule.ready
+        excluded = _excluded(exchange, [rule.backends[i] for i in ready], now) if exchange.tried else ()
+        while True:
+            backend = pick_backend(rule, ready)
+            try:
+                return self._settle(exchange, Chosen(port, rule, backend), now, excluded)
+            except Unavailable:
+                ready = tuple(i for i in ready if rule.backends[i] is not backend)
+                if not ready:
+                    raise
+
+    def _settle(
+        self, exchange: Exchange, chosen: Chosen, now: float, excluded: Collection[EndpointState]
+    ) -> EndpointState:
+        """An endpoint of the backend that is chosen. Raises ``Unavailable``."""
+        backend = chosen.backend
+        exchange.route = chosen
+        exchange.breaker = backend.breaker
+        exchange.series = self._counted(chosen.port.name, backend.name)
+        key = exchange.head.header(backend.balancer.header) if backend.balancer.header else None
+        endpoint = backend.balancer.choose(backend.endpoints, now, random.random, excluded, key, backend.breaker)
+        if endpoint is not None:
+            return endpoint
+        if not backend.endpoints:
             raise no_endpoint(f"{backend.name} has no ready endpoint")
-        return endpoint
+        if backend.breaker is not None and not any(one.circuit.admits(now) for one in backend.endpoints):
+            raise breaker_open(f"{backend.name}: every endpoint has failed too often")
+        raise no_endpoint(f"{backend.name}: every endpoint has been tried")
 
     def _counted(self, port: str, backend: str) -> Series:
         series = self._series.get((port, backend))
@@ -109,7 +167,7 @@ class Outbound:
                 self._series[port, backend] = series
         return series
 
-    def _again(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
+    def _move(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
         """Another endpoint of the same backend, else of another backend with a weight.
 
         An old connection that broke says nothing against its backend: a new one is tried before another backend,
@@ -120,9 +178,10 @@ class Outbound:
         if chosen.rule is not None and not exchange.stale:
             candidates += [b for b in chosen.rule.backends if b.weight and b is not chosen.backend]
         for backend in candidates:
-            endpoint = choose(backend.endpoints, now, random.random, exchange.tried)
-            if endpoint is not None:
-                return endpoint
+            try:
+                return self._settle(exchange, Chosen(chosen.port, chosen.rule, backend), now, exchange.tried)
+            except Unavailable:
+                continue
         raise no_endpoint(f"{chosen.port.name}: every endpoint has been tried")
 
     def _elsewhere(self, exchange: Exchange, missing: Missing) -> EndpointState:
@@ -153,14 +212,25 @@ class Outbound:
             exchange.attempt()
 
 
-def pick_backend(rule: RuleRoute) -> BackendRoute:
-    """The backend for the next request of a split.
+def _excluded(exchange: Exchange, backends: Collection[BackendRoute], now: float) -> Collection[EndpointState]:
+    """What a request that is sent again leaves out."""
+    may = [
+        endpoint
+        for backend in backends
+        for endpoint in backend.endpoints
+        if backend.breaker is None or endpoint.circuit.admits(now)
+    ]
+    return left_out(exchange.tried, may)
+
+
+def pick_backend(rule: RuleRoute, ready: tuple[int, ...]) -> BackendRoute:
+    """The backend for the next request of a split, among the indexes ``ready``.
 
     Backends with a weight and a ready endpoint take turns; those without leave
     their share to the others. Raises ``Unavailable``: 503, never the root instead.
     """
     backends = rule.backends
-    index = rule.wheel.pick(rule.ready)
+    index = rule.wheel.pick(ready)
     if index >= 0:
         return backends[index]
     if not backends:

@@ -22,15 +22,15 @@ from proxy.contract.check import contradictions
 from proxy.contract.config import Config, File, Listeners, spiffe_id
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
-from proxy.endpoints import Endpoints
 from proxy.errors import SettingsError
-from proxy.forward import Forwarding, Router
+from proxy.forwarding import Forwarding, Router
 from proxy.identity import WorkloadIdentity
 from proxy.inbound import Inbound
 from proxy.listeners import ListenerSet, bound_socket
 from proxy.outbound import Outbound
+from proxy.retry import Amplification
 from proxy.subscribe import Subscription
-from proxy.table import Table, Wheels
+from proxy.table import Lasting, Table
 from proxy.tls import Contexts
 
 # Seconds that requests under way may take to end once the sidecar has been told to stop.
@@ -49,23 +49,21 @@ class Sidecar:
         self._loop = loop
         self._settings = file.sidecar
         self._own = spiffe_id(self._settings.trust_domain, self._settings.namespace, self._settings.service_account)
-        self._endpoints = Endpoints(loop.time)
-        self._wheels = Wheels(f"{self._settings.namespace}/{self._settings.pod}")
+        self._lasting = Lasting(f"{self._settings.namespace}/{self._settings.pod}", loop.time)
+        self._amplification = Amplification()
         self.contexts: Contexts | None = None
         self.table = self._build(Config())
-        initial = self._initial()
-        self._subscription = (
-            Subscription(self._settings, self._current_contexts, self.apply, initial)
-            if self._settings.control is not None
-            else None
-        )
         self.counters = Counters()
         self._deadlines = Deadlines(loop)
         self._tasks: asyncio.TaskGroup
-        outbound = Outbound(self._settings, lambda: self.table, self._subscription)
-        inbound = self._apps = Inbound(self._settings, lambda: self.table, loop.time)
+        self._subscription: Subscription | None = None
+        self._calls = outbound = Outbound(self._settings, lambda: self.table, lambda: self._subscription)
+        self._apps = inbound = Inbound(self._settings, lambda: self.table, loop.time)
         outbound.forwarding = self._outbound = self._forwarding("outbound", outbound)
         inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
+        initial = self._initial()
+        if self._settings.control is not None:
+            self._subscription = Subscription(self._settings, self._current_contexts, self.apply, initial)
 
     def _forwarding(self, direction: str, router: Router) -> Forwarding:
         return Forwarding(
@@ -74,6 +72,7 @@ class Sidecar:
             router=router,
             deadlines=self._deadlines,
             counters=self.counters,
+            amplification=self._amplification,
             trust_domain=self._settings.trust_domain,
             contexts=lambda: self.contexts,
             spawn=self._spawn,
@@ -98,18 +97,18 @@ class Sidecar:
         return Config()
 
     def _build(self, config: Config) -> Table:
-        return Table(config, self._endpoints, self._wheels, self._own)
+        return Table(config, self._lasting, self._own)
 
     def apply(self, config: Config) -> None:
         """Put ``config`` in force in one step. Raises ``ConfigRejected`` and changes nothing."""
         table = self._build(config)
         self.table = table
-        self._endpoints.keep(table.endpoints())
-        self._wheels.keep(table.wheels())
+        self._lasting.keep(table)
+        self._calls.table_changed()
 
     def _rotated(self, contexts: Contexts) -> None:
         self.contexts = contexts
-        self._endpoints.retire_idle()
+        self._lasting.endpoints.retire_idle()
 
     def _current_contexts(self) -> Contexts:
         if self.contexts is None:
@@ -155,7 +154,7 @@ class Sidecar:
                 for forwarding in (self._outbound, self._inbound):
                     for connection in list(forwarding.connections):
                         connection.transport.abort()
-                self._endpoints.retire_idle()
+                self._lasting.endpoints.retire_idle()
                 self._apps.retire_idle()
                 raise _Stopped
         except* _Stopped:

@@ -11,11 +11,16 @@ picks the backend, ``proxy.balance.choose`` the endpoint inside it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.authorize import Authorizer
-from proxy.contract.config import Cluster, Config, Endpoint, Port, Rule
+from proxy.balance import Balancer, Balancers
+from proxy.breaker import effective
+from proxy.budget import Budgets
+from proxy.call import CallPolicy, compile_policy
+from proxy.contract.config import Breaker, Cluster, Config, Policy, Port, Rule, Service
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import ConfigRejected
 from proxy.matching import Matcher, any_accepts, canonical_host, compile_match, split_authority
@@ -30,11 +35,13 @@ _REMEMBERED: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendRoute:
-    """One leaf: the endpoints that are ready."""
+    """One leaf: the endpoints that are ready, and how one of them is chosen."""
 
     name: str
     weight: int
     endpoints: tuple[EndpointState, ...]
+    balancer: Balancer
+    breaker: Breaker | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,8 @@ class PortRoute:
     rules: tuple[RuleRoute, ...]
     own: BackendRoute
     looks_at_path: bool
-    """Whether a rule has a path condition."""
+    """Whether a rule or the policy has a path condition."""
+    policy: CallPolicy | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +113,37 @@ class Wheels:
         self._wheels = {key: wheel for key, wheel in self._wheels.items() if key in used}
 
 
+class Lasting:
+    """What outlives tables: endpoints, where splits and balancers stand, budgets. ``seed`` is the pod."""
+
+    def __init__(self, seed: str, now: Callable[[], float]) -> None:
+        self.endpoints = Endpoints(now)
+        self.wheels = Wheels(seed)
+        self.balancers = Balancers(seed)
+        self.budgets = Budgets(now)
+
+    def keep(self, table: Table) -> None:
+        """Forget what ``table`` does not refer to."""
+        config = table.config
+        self.endpoints.keep(endpoint for cluster in config.clusters.values() for endpoint in cluster.endpoints)
+        self.wheels.keep(table.wheels())
+        self.balancers.keep(config.clusters)
+        self.budgets.keep(config.services)
+
+
 class Table:
     """One config in force. Raises ``ConfigRejected`` when it refers to what it does not have."""
 
-    def __init__(self, config: Config, endpoints: Endpoints, wheels: Wheels, own_identity: str) -> None:
+    def __init__(self, config: Config, lasting: Lasting, own_identity: str) -> None:
         self.config = config
         self.authorizer = Authorizer(config.inbound, own_identity)
-        self._endpoints = endpoints
-        self._clusters = {key: self._states(cluster) for key, cluster in config.clusters.items()}
-        self._ports = {
-            (name, number): self._port(f"{name}:{number}", port, wheels)
-            for name, service in config.services.items()
-            for number, port in service.ports.items()
-        }
+        self._lasting = lasting
+        self._states = {key: self._endpoints(cluster) for key, cluster in config.clusters.items()}
+        self._ports: dict[tuple[str, int], PortRoute] = {}
+        for name, service in config.services.items():
+            policy = self._policy(name, service)
+            for number, port in service.ports.items():
+                self._ports[name, number] = self._port(f"{name}:{number}", port, policy)
         self._pods = {
             (host, number): self._pod(host, number, cluster)
             for host, answer in config.hosts.items()
@@ -126,26 +152,45 @@ class Table:
         self._by_address = {service.cluster_ip: name for name, service in config.services.items() if service.cluster_ip}
         self._by_authority: dict[tuple[bytes, int], PortRoute] = {}
 
-    def _states(self, cluster: Cluster) -> tuple[EndpointState, ...]:
-        return tuple(self._endpoints.get(endpoint) for endpoint in cluster.endpoints)
+    def _endpoints(self, cluster: Cluster) -> tuple[EndpointState, ...]:
+        return tuple(self._lasting.endpoints.get(endpoint) for endpoint in cluster.endpoints)
 
-    def _backend(self, name: str, cluster: str, weight: int = 1) -> BackendRoute:
-        endpoints = self._clusters.get(cluster)
-        if endpoints is None:
-            raise ConfigRejected(f"cluster {cluster} is referred to but missing")
-        return BackendRoute(name=name, weight=weight, endpoints=endpoints)
+    def _policy(self, name: str, service: Service) -> CallPolicy | None:
+        policy: Policy | None = service.policy
+        if policy is None:
+            return None
+        return compile_policy(policy, None if policy.retry is None else self._lasting.budgets.get(name, policy.retry))
 
-    def _port(self, name: str, port: Port, wheels: Wheels) -> PortRoute:
-        rules = tuple(self._rule(rule, wheels.get(name, rule)) for rule in port.rules)
+    def _backend(self, name: str, key: str, root: Cluster, weight: int = 1) -> BackendRoute:
+        cluster = self._cluster(key)
+        return BackendRoute(
+            name=name,
+            weight=weight,
+            endpoints=self._states[key],
+            balancer=self._lasting.balancers.get(key, cluster.balance, root.balance),
+            breaker=effective(cluster.breaker, root.breaker),
+        )
+
+    def _cluster(self, key: str) -> Cluster:
+        cluster = self.config.clusters.get(key)
+        if cluster is None:
+            raise ConfigRejected(f"cluster {key} is referred to but missing")
+        return cluster
+
+    def _port(self, name: str, port: Port, policy: CallPolicy | None) -> PortRoute:
+        root = self._cluster(port.cluster)
+        rules = tuple(self._rule(rule, root, self._lasting.wheels.get(name, rule)) for rule in port.rules)
+        looks = any(m.looks_at_path for rule in rules for m in rule.matchers or ())
         return PortRoute(
             name=name,
             rules=rules,
-            own=self._backend(name.rpartition(":")[0], port.cluster),
-            looks_at_path=any(m.looks_at_path for rule in rules for m in rule.matchers or ()),
+            own=self._backend(name.rpartition(":")[0], port.cluster, root),
+            looks_at_path=looks or (policy is not None and policy.looks_at_path),
+            policy=policy,
         )
 
-    def _rule(self, rule: Rule, wheel: Wheel) -> RuleRoute:
-        backends = tuple(self._backend(b.service, b.cluster, b.weight) for b in rule.backends)
+    def _rule(self, rule: Rule, root: Cluster, wheel: Wheel) -> RuleRoute:
+        backends = tuple(self._backend(b.service, b.cluster, root, b.weight) for b in rule.backends)
         return RuleRoute(
             split=rule.split,
             matchers=None if rule.matches is None else tuple(compile_match(match) for match in rule.matches),
@@ -155,7 +200,8 @@ class Table:
         )
 
     def _pod(self, host: str, number: int, cluster: str) -> PortRoute:
-        return PortRoute(name=f"{host}:{number}", rules=(), own=self._backend(host, cluster), looks_at_path=False)
+        own = self._backend(host, cluster, self._cluster(cluster))
+        return PortRoute(name=f"{host}:{number}", rules=(), own=own, looks_at_path=False, policy=None)
 
     def route(self, authority: bytes, default_port: int, namespace: str, cluster_domain: str) -> Route:
         """Where ``host[:port]`` leads for a pod in ``namespace``."""
@@ -184,10 +230,6 @@ class Table:
             if service not in self.config.services:
                 return Unasked(host, port) if answer is None else Missing(host, port, known=False)
         return self._ports.get((service, port)) or Missing(host, port, known=True)
-
-    def endpoints(self) -> set[Endpoint]:
-        """Every endpoint the table refers to."""
-        return {endpoint for cluster in self.config.clusters.values() for endpoint in cluster.endpoints}
 
     def wheels(self) -> set[tuple[str, str]]:
         """Every wheel the table refers to."""

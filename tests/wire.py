@@ -336,7 +336,7 @@ class Playing:
     def states(self) -> list[EndpointState]:
         """Every endpoint the sidecar knows."""
         inbound = cast(Any, self.sidecar)._inbound.router
-        known = [*cast(Any, self.sidecar)._endpoints._states.values(), *inbound._apps._states.values()]
+        known = [*cast(Any, self.sidecar)._lasting.endpoints._states.values(), *inbound._apps._states.values()]
         return cast("list[EndpointState]", known)
 
     def downstreams(self) -> list[Any]:

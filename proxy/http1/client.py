@@ -125,6 +125,21 @@ class ClientConnection:
         if self.exchange is not None:
             self.exchange.down.continue_reading()
 
+    def finished(self, now: float, *, whole: bool, reusable: bool, held: bool) -> None:
+        """Its answer is whole: keep the connection for others if it may carry another request.
+
+        ``whole``: the request is too; ``held``: reading is paused.
+        """
+        self.exchange = None
+        if not whole:
+            self.abort()
+        elif reusable and not self.blocked:
+            if held:
+                self.transport.resume_reading()
+            self.endpoint.release(self, now)
+        else:
+            self.close()
+
     def close(self) -> None:
         """Flush what is written and close; nothing more is delivered to an exchange."""
         self.usable = False

@@ -379,11 +379,12 @@ class ResponseHead:
 
 
 class ResponseHeads:
-    """The response parser of one upstream connection."""
+    """The response parser of one upstream connection. ``partial`` is the beginning of a head that has come so far."""
 
-    __slots__ = ("_parser",)
+    __slots__ = ("_parser", "partial")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.partial = b""
         self._parser: Any = HttpResponseParser(
             cast(Any, _NO_PAYLOAD),
             loop,
@@ -393,6 +394,19 @@ class ResponseHeads:
             max_headers=MAX_HEADERS,
             response_with_body=False,
         )
+
+    def read(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """The next head in ``data`` and what follows it; None until it is whole. Raises ``BadResponse``."""
+        if self.partial:
+            data = self.partial + data
+            self.partial = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end >= 4:
+            return self.parse(data[:end]), data[end:]
+        if len(data) > MAX_HEAD or b"\n\n" in data or b"\n\r\n" in data:
+            raise BadResponse("unterminated response head")
+        self.partial = data
+        return None, b""
 
     def parse(self, block: bytes) -> ResponseHead:
         """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
@@ -455,6 +469,15 @@ def _settle_keep_alive(head: ResponseHead, message: Any, named: bytes) -> None:
         head.lines = _without_named(head.lines, named)
     else:
         head.keep_alive = message.version.minor == 1
+
+
+def grpc_status(head: ResponseHead) -> int:
+    """The grpc-status that a head carries (a call that failed before it had an answer); 0 for none."""
+    for line in head.lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"grpc-status" and value.strip().isdigit():
+            return int(value)
+    return 0
 
 
 def trailer_lines(block: bytes) -> list[bytes]:

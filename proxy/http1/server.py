@@ -19,9 +19,10 @@ from proxy.deadlines import NEVER
 from proxy.errors import BadRequest, Reason, Refusal
 from proxy.forward import Exchange
 from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
+from proxy.retry import MARK, SPENT
 
 if TYPE_CHECKING:
-    from proxy.forward import Forwarding
+    from proxy.forwarding import Forwarding
     from proxy.tunnel import Tunnel
 
 log = logging.getLogger("proxy.server")
@@ -328,10 +329,11 @@ class ServerConnection:
         if self.exchange is None and not self.lingering and not self._buffer:
             self.finish()
 
-    def answer(self, refusal: Refusal, *, head_only: bool, keep: bool) -> None:
-        """End the exchange with an answer of the sidecar's own."""
+    def answer(self, refusal: Refusal, *, head_only: bool, keep: bool, marked: bool = False) -> None:
+        """End the exchange with an answer of the sidecar's own; ``marked``: it is not to be retried."""
         self.forwarding.counters.refused(self.forwarding.direction, refusal.reason)
-        self.transport.write(refusal_response(refusal, head_only=head_only, keep=keep))
+        mark = b"%b: %b\r\n" % (MARK, SPENT) if marked else b""
+        self.transport.write(refusal_response(refusal, mark, head_only=head_only, keep=keep))
         self.exchange_done(keep=keep)
 
     def enter(self, authority: bytes) -> None:
@@ -382,8 +384,8 @@ _STATUS_TEXT: Final[dict[int, bytes]] = {
 }
 
 
-def refusal_response(refusal: Refusal, *, head_only: bool, keep: bool) -> bytes:
-    """The bytes of an answer of the sidecar's own."""
+def refusal_response(refusal: Refusal, extra: bytes = b"", *, head_only: bool, keep: bool) -> bytes:
+    """The bytes of an answer of the sidecar's own; ``extra`` are header lines."""
     detail = refusal.detail.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
     reason = b"%b; %b" % (refusal.reason.encode(), detail)
     body = reason + b"\n"
@@ -391,6 +393,7 @@ def refusal_response(refusal: Refusal, *, head_only: bool, keep: bool) -> bytes:
         (
             b"HTTP/1.1 %d %b\r\n" % (refusal.status, _STATUS_TEXT.get(refusal.status, b"Error")),
             b"smi-mesh-reason: %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n" % (reason, len(body)),
+            extra,
             b"\r\n" if keep else b"connection: close\r\n\r\n",
             b"" if head_only else body,
         )

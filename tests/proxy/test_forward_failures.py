@@ -77,7 +77,7 @@ def test_a_connection_that_ended_before_its_request_was_written_moves_on(monkeyp
             await eventually(lambda: not connection.usable)
         return connection
 
-    monkeypatch.setattr("proxy.forward.open_connection", opened_and_ended)
+    monkeypatch.setattr("proxy.forwarding.open_connection", opened_and_ended)
 
     async def scene() -> None:
         async with Shy() as shy, App(lambda _: OK) as app:

@@ -10,8 +10,8 @@ import pytest
 from eventually import eventually
 from wire import OK, App, End, Playing, play, playing, to
 
-from proxy.forward import REPLAY_LIMIT
 from proxy.http1.client import ClientConnection, open_connection
+from proxy.retry import REPLAY_LIMIT
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
@@ -133,7 +133,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         return connection
 
-    monkeypatch.setattr("proxy.forward.open_connection", opened)
+    monkeypatch.setattr("proxy.forwarding.open_connection", opened)
 
 
 class Reluctant(App):

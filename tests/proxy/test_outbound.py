@@ -23,7 +23,7 @@ class Controller:
         self.asked: list[str] = []
         self.answers: asyncio.Queue[Config | Unavailable] = asyncio.Queue()
         self._mesh = mesh
-        cast(Any, mesh.sidecar)._outbound.router._subscription = self
+        cast(Any, mesh.sidecar)._subscription = self
 
     async def resolve(self, host: str, seconds: float) -> Host:
         self.asked.append(host)
@@ -68,7 +68,7 @@ def test_a_body_too_large_to_keep_waits_at_the_client() -> None:
             client = await mesh.client()
             client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % len(body), body)
             await eventually(lambda: mesh.downstreams() and mesh.downstreams()[0]._held)
-            assert mesh.downstreams()[0].exchange._size < 1_000_000
+            assert mesh.downstreams()[0].exchange._outgoing.size < 1_000_000
             controller.answers.put_nowait(to(app, version=2))
             upstream = await app.accepted()
             await upstream.until(b"\r\n\r\n")

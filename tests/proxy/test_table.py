@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from proxy.contract.config import Backend, Cluster, Config, Endpoint, Host, HttpMatch, Port, Rule, Service
-from proxy.endpoints import Endpoints
+from proxy.contract.config import (
+    Backend,
+    Balance,
+    Breaker,
+    Cluster,
+    Config,
+    Endpoint,
+    Host,
+    HttpMatch,
+    Policy,
+    Port,
+    Retry,
+    Rule,
+    Service,
+)
 from proxy.errors import ConfigRejected
-from proxy.table import Missing, PortRoute, Route, Table, Unasked, Wheels
+from proxy.table import Lasting, Missing, PortRoute, Route, Table, Unasked, Wheels
 
 ONE, TWO = Endpoint(ip="127.81.0.1", port=8080), Endpoint(ip="127.81.0.2", port=8080)
 CONFIG = Config(
@@ -52,8 +66,21 @@ CONFIG = Config(
 )
 
 
-def build(config: Config = CONFIG, wheels: Wheels | None = None) -> Table:
-    return Table(config, Endpoints(lambda: 0.0), wheels or Wheels("default/client-0"), "spiffe://x/ns/default/sa/c")
+RETRIED = replace(
+    CONFIG,
+    services={
+        **CONFIG.services,
+        "default/web": replace(CONFIG.services["default/web"], policy=Policy(retry=Retry(statuses=((500, 599),)))),
+    },
+)
+
+
+def lasting() -> Lasting:
+    return Lasting("default/client-0", lambda: 0.0)
+
+
+def build(config: Config = CONFIG) -> Table:
+    return Table(config, lasting(), "spiffe://x/ns/default/sa/c")
 
 
 def route(authority: bytes, table: Table | None = None, default_port: int = 80) -> Route:
@@ -157,16 +184,50 @@ def test_a_table_that_refers_to_what_it_has_not_is_rejected(config: Config) -> N
         build(config)
 
 
-def test_endpoints_and_wheels_outlive_a_table() -> None:
-    endpoints, wheels = Endpoints(lambda: 0.0), Wheels("default/client-0")
-    first = Table(CONFIG, endpoints, wheels, "x")
-    second = Table(CONFIG, endpoints, wheels, "x")
+def test_endpoints_wheels_and_budgets_outlive_a_table() -> None:
+    beside = lasting()
+    first = Table(RETRIED, beside, "x")
+    beside.keep(first)
+    second = Table(RETRIED, beside, "x")
     one, other = route(b"web", first), route(b"web", second)
 
     assert isinstance(one, PortRoute)
     assert isinstance(other, PortRoute)
     assert one.own.endpoints[0] is other.own.endpoints[0]
     assert one.rules[0].wheel is other.rules[0].wheel
+    assert one.policy is not None
+    assert other.policy is not None
+    assert one.policy.budget is other.policy.budget
+
+
+def test_what_no_table_refers_to_is_forgotten() -> None:
+    beside = lasting()
+    one = route(b"web", Table(RETRIED, beside, "x"))
+    beside.keep(Table(Config(), beside, "x"))
+    other = route(b"web", Table(RETRIED, beside, "x"))
+
+    assert isinstance(one, PortRoute)
+    assert isinstance(other, PortRoute)
+    assert one.own.endpoints[0] is not other.own.endpoints[0]
+    assert one.rules[0].wheel is not other.rules[0].wheel
+    assert one.policy is not None
+    assert other.policy is not None
+    assert one.policy.budget is not other.policy.budget
+
+
+def test_a_backend_without_a_word_of_its_own_is_balanced_as_its_root_says() -> None:
+    root, own = Breaker(consecutive_failures=3), Breaker(consecutive_failures=9)
+    clusters = {
+        **CONFIG.clusters,
+        "default/web:80": Cluster(balance=Balance(algorithm="hash", header="x-user"), breaker=root),
+        "default/v2:80": Cluster(balance=Balance(), breaker=own),
+    }
+    found = route(b"web", build(replace(CONFIG, clusters=clusters)))
+
+    assert isinstance(found, PortRoute)
+    silent, spoken = found.rules[0].backends[:2]
+    assert (silent.balancer.header, silent.breaker) == ("x-user", root)
+    assert (spoken.balancer.header, spoken.breaker) == ("", own)
 
 
 def test_a_wheel_starts_anew_when_its_weights_change_and_is_forgotten_when_unused() -> None:
@@ -188,5 +249,4 @@ def test_a_wheel_starts_anew_when_its_weights_change_and_is_forgotten_when_unuse
 def test_what_a_table_refers_to() -> None:
     table = build()
 
-    assert table.endpoints() == {ONE, TWO}
     assert table.wheels() == {("default/web:80", "default/canary")}
