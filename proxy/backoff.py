@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 # Doublings that are counted: more would leave what a float can hold, and any limit is reached long before.
-_MAX_STEP = 60
+_MAX_STEP: Final = 60
 
 
 def backoff(low: float, high: float, step: int, jitter: float) -> float:

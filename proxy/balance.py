@@ -20,16 +20,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Collection, Container, Sequence
 from hashlib import blake2b
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from proxy.breaker import Circuit
 from proxy.contract.config import Balance, Breaker
 from proxy.load import Load
 
-_RANGE = 1 << 64
-_MASK = _RANGE - 1
+_RANGE: Final = 1 << 64
+_MASK: Final = _RANGE - 1
 # An odd number without pattern (the golden ratio in 64 bits): multiplying by it spreads every bit upwards.
-_SPREAD = 0x9E3779B97F4A7C15
+_SPREAD: Final = 0x9E3779B97F4A7C15
 
 
 class Member(Protocol):
@@ -143,8 +143,8 @@ class Hash(Balancer):
         return chosen
 
 
-EWMA = Ewma()
-_LEAST_REQUEST = LeastRequest()
+EWMA: Final = Ewma()
+_LEAST_REQUEST: Final = LeastRequest()
 
 
 class Balancers:

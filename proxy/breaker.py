@@ -11,13 +11,14 @@ what gives an overloaded Service room to come back. Pure: time and randomness ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from proxy.backoff import backoff
 from proxy.contract.config import Breaker
 
 # grpc-status codes that say something about the server and not about the request:
 # UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-_GRPC_FAILURES = frozenset({2, 4, 13, 14, 15})
+_GRPC_FAILURES: Final = frozenset({2, 4, 13, 14, 15})
 
 
 def is_failure(status: int, grpc: int = 0) -> bool:

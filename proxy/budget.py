@@ -10,14 +10,14 @@ routing table and outlive its swaps. Pure: time is an argument.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.contract.config import Retry
 
 # Parts into which the last ttl is cut to count requests; what is older than ttl less one part may be forgotten already.
-_SLOTS = 10
+_SLOTS: Final = 10
 # A whole token, less what ten times 0.1 is short of 1.
-_TOKEN = 1.0 - 1e-9
+_TOKEN: Final = 1.0 - 1e-9
 
 
 class Terms(NamedTuple):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.contract.config import Policy
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 
 
 class Expired(Enum):

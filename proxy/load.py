@@ -11,24 +11,25 @@ become ready looks busier than it is, so that it gets its share little by little
 from __future__ import annotations
 
 import math
+from typing import Final
 
 # Seconds: what an endpoint that has not been measured is taken to need.
-DEFAULT_RTT = 0.030
+DEFAULT_RTT: Final = 0.030
 # Seconds by which response times differ without meaning anything: added to each before they are compared.
-NOISE = 0.005
+NOISE: Final = 0.005
 # Seconds until a sample has lost 63 % of its weight.
-DECAY = 10.0
+DECAY: Final = 10.0
 # Seconds until an endpoint that has become ready is like any other: code is loaded, caches fill, pools open.
-SLOW_START = 10.0
+SLOW_START: Final = 10.0
 # The part of its share that it begins with: enough to warm up by.
-COLDEST = 0.1
+COLDEST: Final = 0.1
 # Trouble after the first failure, by how much more it grows with each further one, and the most there can be: a dead
 # endpoint is chosen over one that has fewer requests in flight than that for certain not.
-FIRST_TROUBLE = 10.0
-GROWTH = 3.0
-MAX_TROUBLE = 100.0
+FIRST_TROUBLE: Final = 10.0
+GROWTH: Final = 3.0
+MAX_TROUBLE: Final = 100.0
 # Trouble that no longer makes a difference.
-_FORGOTTEN = 0.01
+_FORGOTTEN: Final = 0.01
 
 
 class Load:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from proxy.backoff import backoff
 from proxy.budget import Budget
@@ -26,15 +26,16 @@ from proxy.errors import Reason
 from proxy.matching import Matcher, Request, compile_match
 
 # Methods that may be carried out twice (RFC 9110 §9.2.2).
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 # Bytes of a request's body kept for sending it again.
-REPLAY_LIMIT = 64 * 1024
+REPLAY_LIMIT: Final = 64 * 1024
 # Seconds to wait for an endpoint where the request has no time-out.
-WAIT = 30.0
-# The header and value that say: this failure has been retried further down, do not do it again.
-MARK, SPENT = b"smi-mesh-retry", b"spent"
+WAIT: Final = 30.0
+# The header and its value that say: this failure has been retried further down, do not do it again.
+MARK: Final = b"smi-mesh-retry"
+SPENT: Final = b"spent"
 # Refusals that no other pod would take back, and what would go round in circles.
-_FINAL = frozenset({Reason.DENIED, Reason.NO_IDENTITY, Reason.BAD_REQUEST, Reason.TOO_LARGE, Reason.LOOP})
+_FINAL: Final = frozenset({Reason.DENIED, Reason.NO_IDENTITY, Reason.BAD_REQUEST, Reason.TOO_LARGE, Reason.LOOP})
 
 T = TypeVar("T")
 

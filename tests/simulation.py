@@ -62,7 +62,7 @@ class Pod:
 
 @dataclass(kw_only=True)
 class Caller:
-    """The outbound half of a sidecar for one Service."""
+    """The outbound half of a sidecar for one Service; ``marks``: it tells its pod of what was retried in vain."""
 
     world: World
     pods: Sequence[Pod]
@@ -70,6 +70,7 @@ class Caller:
     balancer: Balancer = EWMA
     breaker: Breaker | None = None
     own: Amplification = field(default_factory=Amplification)
+    marks: bool = True
     header: Callable[[], str | None] = lambda: None
     states: dict[str, EndpointState] = field(default_factory=dict)
     retries: int = 0
@@ -102,7 +103,7 @@ class Caller:
                 tried = (*tried, pod.name)
                 yield attempts.pause(world.random())
                 continue
-            if decision is Decision.SPENT:
+            if decision is Decision.SPENT and self.marks:
                 self.own.spent()
             return outcome._replace(spent=False)
 

@@ -10,7 +10,7 @@ from simulation import BROKEN, BUSY, OK, REFUSED, Caller, Pod, Process, Serving,
 from proxy.balance import EWMA, Balancer, Hash, LeastRequest, RoundRobin
 from proxy.contract.config import Breaker, Retry
 from proxy.load import SLOW_START
-from proxy.retry import Amplification, Outcome
+from proxy.retry import Outcome
 
 # -- the demo: three pods of which each fails every second request -------------------------------
 
@@ -80,22 +80,15 @@ PERSISTENT = Retry(limit=3, statuses=((500, 599),))
 SECONDS, RATE = 30, 100
 
 
-class Deaf(Amplification):
-    """A sidecar that marks nothing."""
-
-    def spent(self) -> None:
-        """Nobody is told."""
-
-
-def chain(mark: type[Amplification]) -> tuple[int, list[int]]:
+def chain(*, marks: bool) -> tuple[int, list[int]]:
     """Requests that reach the last of three services, and the retries of each caller, outermost first."""
     world = World(3)
     last = Pod(name="c", app=answering(BUSY, 0.002))
     callers: list[Caller] = []
     behind = last
     for name in ("b", "a"):
-        pod = Pod(name=name, app=answering(OK, 0.0), amplification=mark())
-        caller = Caller(world=world, pods=[behind], retry=PERSISTENT, own=pod.amplification)
+        pod = Pod(name=name, app=answering(OK, 0.0))
+        caller = Caller(world=world, pods=[behind], retry=PERSISTENT, own=pod.amplification, marks=marks)
 
         def app(_: Pod, caller: Caller = caller) -> Serving:
             outcome = yield from caller.call()
@@ -115,12 +108,12 @@ def test_only_the_lowest_caller_retries() -> None:
     requests = SECONDS * RATE
     bound = (1 + PERSISTENT.budget_ratio) * requests + PERSISTENT.budget_min * (SECONDS + 1 + PERSISTENT.budget_ttl)
 
-    hits, retries = chain(Amplification)
+    hits, retries = chain(marks=True)
     assert hits <= bound
     assert retries[:2] == [0, 0]
     assert retries[2] == hits - requests
 
-    assert chain(Deaf)[0] > 1.3 * bound
+    assert chain(marks=False)[0] > 1.3 * bound
 
 
 # -- an endpoint that goes bad under 300 requests a second, and comes back ------------------------
