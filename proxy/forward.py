@@ -280,10 +280,7 @@ class Exchange:
     def _pass_on(self, answer: Answer, prefix: bytes, data: bytes) -> None:
         """Pass the answer on, behind ``prefix`` (its head), in one write; notice the end."""
         if data:
-            try:
-                prefix += answer.feed(data)
-            except ValueError as error:
-                raise BadResponse(str(error)) from None
+            prefix += answer.feed(data)
             if self.patience is not None:
                 self.patience.progress(sent=self.request_done, answered=True)
         if prefix:
@@ -398,8 +395,9 @@ class Exchange:
 
     def _conclude(self, failure: Refusal, *, expired: bool = False) -> None:
         """The attempt has failed for good: it is sent again if the policy says so, else the client is told."""
-        outcome = Outcome(failure.status, failure.reason, 0, False, expired)
-        if self._is_repeated(outcome, self.down.forwarding.loop.time()):
+        if self._is_repeated(
+            Outcome(failure.status, failure.reason, 0, False, expired), self.down.forwarding.loop.time()
+        ):
             self._again()
         else:
             self.refuse(failure)
@@ -414,10 +412,7 @@ class Exchange:
     def _discard(self, head: ResponseHead, rest: bytes, now: float) -> None:
         """Nobody is told of an answer after which the request is sent again; its connection is kept if it is whole."""
         answer = Answer(self.head, head, keep=False)
-        try:
-            answer.feed(rest)
-        except ValueError as error:
-            raise BadResponse(str(error)) from None
+        answer.feed(rest)
         if answer.done:
             self._free(answer, now)
         else:

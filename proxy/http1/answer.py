@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy.errors import BadResponse
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
 from proxy.http1.head import UNTIL_CLOSE, RequestHead, ResponseHead
 
@@ -61,7 +62,7 @@ class Answer:
         return b"".join((status_line(response), *response.lines, framing, b"\r\n"))
 
     def feed(self, data: bytes) -> bytes:
-        """Bytes from the upstream → bytes for the client. Raises ``ValueError`` when the framing is broken."""
+        """Bytes from the upstream → bytes for the client. Raises ``BadResponse`` when the framing is broken."""
         if self.done:
             self._excess = True
             return b""
@@ -75,7 +76,10 @@ class Answer:
                 return data
             self._excess = True
             return data[:left]
-        payload = body.feed(data)
+        try:
+            payload = body.feed(data)
+        except ValueError as error:
+            raise BadResponse(str(error)) from None
         if self._chunked:
             payload = encode_chunk(payload) if payload else b""
             if body.done:

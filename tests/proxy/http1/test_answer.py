@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.errors import BadResponse
 from proxy.http1.answer import Answer
 from proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
@@ -110,5 +111,5 @@ def test_an_upstream_that_closes_is_not_used_again() -> None:
 
 
 def test_a_broken_body_is_an_error() -> None:
-    with pytest.raises(ValueError, match="chunk"):
+    with pytest.raises(BadResponse, match="chunk"):
         answer(CHUNKED).feed(b"nonsense\r\n")
