@@ -6,15 +6,12 @@ The mutations are random but seeded; SMI_MESH_FUZZ=100000 makes that many and pr
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 
 import pytest
+from hostile import ROUNDS, cut, in_turns
 from wire import OK, Answering, App, Playing, play, playing, to
-
-ROUNDS = int(os.environ.get("SMI_MESH_FUZZ", "400"))
-AT_ONCE = 8
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: web\r\n\r\n",
@@ -108,11 +105,6 @@ def mutated(corpus: list[bytes], dice: random.Random) -> bytes:
     return bytes(data)
 
 
-def cut(data: bytes, dice: random.Random) -> list[bytes]:
-    places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice((0, 0, 1, 4))))
-    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
-
-
 # -- an independent reader ---------------------------------------------------------------------------
 
 _START = re.compile(rb"[A-Z!#$%&'*+.^_`|~0-9a-z-]+ (?:/[^\x00-\x20\x7f#]*|\*) HTTP/1\.1")
@@ -204,23 +196,6 @@ class Recorder(Answering):
             self._said += 1
             assert self._answer is not None
             self.transport.write(self._answer(b""))
-
-
-async def in_turns(rounds: int, one: object) -> None:
-    """``rounds`` of them, some at once; the seed of one that fails is told."""
-    assert callable(one)
-
-    async def lane(numbers: range) -> None:
-        for seed in numbers:
-            try:
-                await one(random.Random(seed))
-            except BaseException as error:
-                error.add_note(f"seed {seed}")
-                raise
-
-    async with asyncio.TaskGroup() as group:
-        for offset in range(AT_ONCE):
-            group.create_task(lane(range(offset, rounds, AT_ONCE)))
 
 
 def test_whatever_a_client_sends_it_is_answered_or_sent_away() -> None:
