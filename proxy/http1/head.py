@@ -22,6 +22,7 @@ from aiohttp import http_exceptions
 from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
 
 from proxy.errors import BadRequest, BadResponse, Reason, SettingsError
+from proxy.lookalike import Guard, folded
 
 # Bytes. Longer targets than 8,000 must be served (RFC 9112 §3 recommends that as the least).
 MAX_TARGET: Final = 16 * 1024
@@ -55,6 +56,8 @@ _SPECIAL: Final = {
     b"transfer-encoding": ENCODING,
     b"host": HOST,
     b"expect": EXPECT,
+    # Whose request it is says the caller's certificate; not even a peer sidecar may write it.
+    b"smi-mesh-client-id": DROP,
 }
 # Headers that ``Connection: <name>`` must not delete: they frame the message or say whose it is.
 _KEPT: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"close"})
@@ -103,16 +106,17 @@ def treatment(name: bytes) -> int:
     if known is not None:
         return known
     lower = name.lower()
-    # Applications that read CGI-style names see x_y and x-y as one: a look-alike must not slip through.
-    plain = lower.replace(b"_", b"-").replace(b".", b"-")
+    plain = folded(name)
     if _TOKEN.fullmatch(name) is None:
         kind = BROKEN  # aiohttp's parser lets "Content-Length :" through as a name of its own
+    elif lower in _SPECIAL:
+        kind = _SPECIAL[lower]
+    elif plain in _SPECIAL:
+        kind = DROP
     elif plain.startswith(b"smi-mesh-"):
         kind = OURS if plain == lower else DROP
-    elif plain != lower and plain in _SPECIAL:
-        kind = DROP
     else:
-        kind = _SPECIAL.get(lower, PLAIN)
+        kind = PLAIN
     if len(_TREATMENT) >= _TREATMENTS_MAX:
         _TREATMENT.clear()
     _TREATMENT[name] = kind
