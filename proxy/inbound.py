@@ -18,6 +18,13 @@ from proxy.forward import Exchange, Forwarding
 from proxy.paths import canonical_path
 from proxy.table import Table
 
+if TYPE_CHECKING:
+    from proxy.http1.server import ServerConnection
+
+# Methods whose bodies mean nothing (RFC 9110 §9.3.1, 9.3.2, 9.3.5): some applications do not read them, and would find
+# in one the next request on the connection, which policy never saw. Such a request is the last on its connection.
+_BODY_UNREAD = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+
 
 class Inbound:
     """The router of inbound requests. ``table`` gives the table in force."""
@@ -38,6 +45,9 @@ class Inbound:
         """See ``proxy.forward.Router``."""
         head = exchange.head
         client = client_line(exchange.down.caller.identity)
+        if head.length and head.method in _BODY_UNREAD:
+            head.alone = True
+            client += b"connection: close\r\n"
         return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n", client)
 
     def select(self, exchange: Exchange) -> EndpointState:

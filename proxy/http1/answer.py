@@ -95,7 +95,7 @@ class Answer:
     @property
     def reusable(self) -> bool:
         """Whether the upstream's connection may carry another request once the answer is done."""
-        if self._excess or not self.response.keep_alive:
+        if self._excess or self.request.alone or not self.response.keep_alive:
             return False
         return self.response.length != UNTIL_CLOSE or bodyless(self.request, self.response)
 

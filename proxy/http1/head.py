@@ -128,11 +128,13 @@ class RequestHead:
 
     ``length`` is the body's length in bytes, or ``CHUNKED``. ``target`` is in
     origin-form (or ``*``), ``authority`` from the absolute form or Host.
-    ``port`` is the authority's, 0 when it names none.
+    ``guard``: headers that policy looks at, not to be written by the trailers.
+    ``alone``: the upstream's connection must not carry another request.
     """
 
     __slots__ = (
         "absolute",
+        "alone",
         "authority",
         "expect",
         "keep_alive",
@@ -152,6 +154,7 @@ class RequestHead:
         self.raw_headers = raw_headers
         self.authority = b""
         self.absolute = False
+        self.alone = False
         self.expect = False
         self.keep_alive = True
         self.length = 0
