@@ -251,7 +251,8 @@ class Exchange:
         if self.head.length == CHUNKED:
             payload = encode_chunk(payload) if payload else b""
             if body.done:
-                payload += encode_last_chunk(body.trailers)
+                guard = self.head.guard
+                payload += encode_last_chunk(guard.keep_out(body.trailers) if guard else body.trailers)
         if payload:
             self._size += len(payload)
             self._wire.append(payload)

@@ -137,6 +137,7 @@ class RequestHead:
         "alone",
         "authority",
         "expect",
+        "guard",
         "keep_alive",
         "length",
         "lines",
@@ -156,6 +157,7 @@ class RequestHead:
         self.absolute = False
         self.alone = False
         self.expect = False
+        self.guard: Guard | None = None
         self.keep_alive = True
         self.length = 0
         self.lines: list[bytes] = []
