@@ -341,7 +341,7 @@ class Exchange:
         up, down = self.up, self.down
         assert up is not None
         lines = b"".join(head.lines)
-        tunnel = Tunnel(down, up, lambda: self._end(101))
+        tunnel = Tunnel(self.head, down, up, lambda: self._end(101))
         down.transport.write(
             b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (status_line(head), lines, head.upgrade, rest)
         )

@@ -53,19 +53,19 @@ class Sidecar:
         self._wheels = Wheels(f"{self._settings.namespace}/{self._settings.pod}")
         self.contexts: Contexts | None = None
         self.table = self._build(Config())
+        self.counters = Counters()
+        self._deadlines = Deadlines(loop)
+        self._tasks: asyncio.TaskGroup
+        inbound = self._apps = Inbound(self._settings, lambda: self.table, loop.time)
+        inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
         initial = self._initial()
         self._subscription = (
             Subscription(self._settings, self._current_contexts, self.apply, initial)
             if self._settings.control is not None
             else None
         )
-        self.counters = Counters()
-        self._deadlines = Deadlines(loop)
-        self._tasks: asyncio.TaskGroup
         outbound = Outbound(self._settings, lambda: self.table, self._subscription)
-        inbound = self._apps = Inbound(self._settings, lambda: self.table, loop.time)
         outbound.forwarding = self._outbound = self._forwarding("outbound", outbound)
-        inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
 
     def _forwarding(self, direction: str, router: Router) -> Forwarding:
         return Forwarding(
@@ -106,6 +106,7 @@ class Sidecar:
         self.table = table
         self._endpoints.keep(table.endpoints())
         self._wheels.keep(table.wheels())
+        self._apps.judge_upgrades()
 
     def _rotated(self, contexts: Contexts) -> None:
         self.contexts = contexts
