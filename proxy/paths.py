@@ -17,6 +17,8 @@ from typing import Final
 _PLAIN: Final = re.compile(rb"(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@|]+)*/?")
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _SLASHES: Final = re.compile(rb"//+")
+# `..%3B`, `..%20`: what is a dot segment to an application that decodes first and then cuts parameters or spaces off.
+_VEILED_DOTS: Final = re.compile(rb"/\.\.?%[2-7]")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Escapes that applications disagree about: separators, and controls that end strings or lines.
 _AMBIGUOUS_OCTETS: Final = frozenset(b"/\\") | frozenset(range(0x20)) | {0x7F}
@@ -39,6 +41,8 @@ def canonical_path(path: bytes) -> CanonicalPath:
     ambiguous = _ambiguity(path)
     decoded = _ESCAPE.sub(_normal_escape, path)
     escaped = b"".join(b"%%%02X" % octet if octet >= 0x80 else bytes((octet,)) for octet in decoded)
+    if not ambiguous and _VEILED_DOTS.search(escaped) is not None:
+        ambiguous = "dot segment with a percent-escape"
     return CanonicalPath(_without_dots(_SLASHES.sub(b"/", escaped)), ambiguous)
 
 
