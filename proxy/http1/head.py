@@ -318,10 +318,14 @@ def _without_named(lines: list[bytes], named: bytes) -> list[bytes]:
 
 
 def _settle_upgrade(head: RequestHead, named: bytes) -> None:
-    """Keep an upgrade only where it is one: named by Connection, no body, and no h2c."""
+    """Keep an upgrade only where it is one: named by Connection, no body, and not to HTTP again or to TLS.
+
+    What follows in such a tunnel would be requests that nobody judges.
+    """
     options = {option.strip(b" \t").lower() for option in named.split(b",")}
-    protocol = head.upgrade.strip().lower()
-    if b"upgrade" not in options or head.length or head.old or protocol.startswith((b"h2c", b"tls/")):
+    protocols = [protocol.strip(b" \t").lower() for protocol in head.upgrade.split(b",")]
+    unjudged = any(protocol.startswith((b"h2", b"h3", b"http", b"tls")) for protocol in protocols)
+    if b"upgrade" not in options or head.length or head.old or unjudged:
         head.upgrade = b""
 
 
