@@ -71,6 +71,11 @@ _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([
 _SOUND_AUTHORITIES: Final[set[bytes]] = set()
 _AUTHORITIES_MAX: Final = 1024
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
+# Clients do repeat these (an agent's name added by a library and by its user), and applications take it; aiohttp's
+# parser does not. Where it refuses a head for that, their names are veiled from it by one more ~.
+_REPEATABLE: Final = rb"(?:content-(?:location|range|type)|etag|max-forwards|server|user-agent)"
+_REPEATABLE_LINE: Final = re.compile(rb"\r\n(~*" + _REPEATABLE + rb":)", re.IGNORECASE)
+_VEILED_NAME: Final = re.compile(rb"~+" + _REPEATABLE, re.IGNORECASE)
 # What remains of a sound head without these is its line ends.
 _TEXT: Final = bytes(set(range(32, 256)) - {127}) + b"\t"
 _LINE_ENDS: Final = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
@@ -188,22 +193,15 @@ class RequestHead:
 class RequestHeads:
     """The request parser of one connection."""
 
-    __slots__ = ("_parser", "_trusted")
+    __slots__ = ("_loop", "_parser", "_trusted")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, trusted: bool) -> None:
         """``trusted``: the other end is a peer sidecar, whose ``smi-mesh-*`` headers pass on."""
         self._trusted = trusted
-        self._parser: Any = HttpRequestParser(
-            cast(Any, _NO_PAYLOAD),
-            loop,
-            1 << 16,
-            max_line_size=MAX_HEAD,
-            max_field_size=MAX_HEAD,
-            max_headers=MAX_HEADERS,
-            response_with_body=False,
-        )
+        self._loop = loop
+        self._parser: Any = _request_parser(loop)
 
-    def parse(self, block: bytes) -> RequestHead:
+    def parse(self, block: bytes, *, veiled: bool = False) -> RequestHead:
         """Read one head, a block ending in an empty line. Raises ``BadRequest``."""
         line = _REQUEST_LINE.match(block)
         if line is None:
@@ -215,21 +213,23 @@ class RequestHeads:
             raise BadRequest("HTTP version not supported", 505)
         if method == b"CONNECT":
             return self._parse_connect(target, block)
-        if not target.isascii():
-            # Clients do send UTF-8 as it is, and applications take it; aiohttp's parser does not. The target is ours.
-            block = block.replace(target, b"/", 1)
+        # Clients do send UTF-8 as it is, and applications take it; aiohttp's parser does not. The target is ours.
+        readable = block if target.isascii() else block.replace(target, b"/", 1)
         try:
-            messages, upgraded, tail = self._parser.feed_data(block)
+            messages, upgraded, tail = self._parser.feed_data(readable)
         except http_exceptions.LineTooLong:
             raise BadRequest("header field too large", 431, Reason.TOO_LARGE) from None
         except http_exceptions.HttpProcessingError as error:
-            _refuse_head(error)
+            if veiled or not str(error.message).startswith("Duplicate "):
+                _refuse_head(error)
+            self._parser = _request_parser(self._loop)
+            return self.parse(_REPEATABLE_LINE.sub(rb"\r\n~\1", block), veiled=True)
         if len(messages) != 1 or tail:
             raise BadRequest("malformed head")
         if upgraded:
             self._parser.set_upgraded(False)
         message = messages[0][0]
-        head = RequestHead(message.method, target, message.raw_headers)
+        head = RequestHead(message.method, target, _unveiled(message.raw_headers) if veiled else message.raw_headers)
         head.old = version == b"1.0"
         head.keep_alive = not message.should_close
         self._sort_headers(head)
@@ -286,6 +286,22 @@ class RequestHeads:
             head.lines.append(b"".join((name, b": ", value, b"\r\n")))
         elif kind == BROKEN:
             raise BadRequest("malformed header name")
+
+
+def _request_parser(loop: asyncio.AbstractEventLoop) -> Any:
+    return HttpRequestParser(
+        cast(Any, _NO_PAYLOAD),
+        loop,
+        1 << 16,
+        max_line_size=MAX_HEAD,
+        max_field_size=MAX_HEAD,
+        max_headers=MAX_HEADERS,
+        response_with_body=False,
+    )
+
+
+def _unveiled(raw_headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name[1:] if _VEILED_NAME.fullmatch(name) else name, value) for name, value in raw_headers)
 
 
 def _check_expect(head: RequestHead, value: bytes) -> None:
