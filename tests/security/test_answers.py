@@ -100,7 +100,7 @@ def test_what_is_502_and_never_followed_by_another_on_its_connection(kind: str) 
                 client = await mesh.near.client()
                 upstream = await asked(mesh, app, client, said)
                 heard = await client.answer()
-                # Told by the sidecar beside the application; broken off there when the head was sound, so that this one tells.
+                # reset: the sidecar beside the application broke off behind a sound head, and this one tells.
                 assert heard.status == 502, said[:200]
                 assert heard.reason in ("bad-response", "reset"), said[:200]
                 await upstream.wait(lambda end=upstream: end.ended, "the end")  # type: ignore[misc]
