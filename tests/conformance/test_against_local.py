@@ -1,4 +1,4 @@
-"""A few cases of each kind, and all ways around a TrafficTarget, against a real local mesh: through the command line."""
+"""A few cases of each kind, and all ways around a TrafficTarget, against a real local mesh by the command line."""
 
 import json
 import subprocess
