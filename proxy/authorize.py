@@ -113,6 +113,11 @@ class Authorizer:
         """False in audit mode: then nothing is refused, nor changed for policy's sake."""
         return not self._inbound.audit
 
+    @property
+    def unmeshed(self) -> bool:
+        """Whether callers without identity are let in whatever the grants say."""
+        return self._inbound.unmeshed
+
     def decide(self, caller: Caller, port: int, request: Request | None) -> Verdict:
         """Judge one request to container port ``port``; ``request`` None is traffic that is not HTTP."""
         enforced = self.enforced

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Methods whose bodies mean nothing (RFC 9110 §9.3.1, 9.3.2, 9.3.5): some applications do not read them, and would find
 # in one the next request on the connection, which policy never saw. Such a request is the last on its connection.
-_BODY_UNREAD = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+_BODY_UNREAD: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 class Inbound:
@@ -73,7 +73,8 @@ class Inbound:
     def _admit(self, head: RequestHead, down: ServerConnection) -> None:
         """Raises ``Refusal`` unless the policy in force lets the request in; brings it to the form that is judged."""
         authorizer = self._table().authorizer
-        if authorizer.looks_at_path(down.port):
+        # Who is refused for being nobody costs no work on paths.
+        if (down.caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(down.port):
             _settle_path(head, authorizer.enforced)
         guard = authorizer.guard(down.port)
         if guard is not None and authorizer.enforced:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
-_SIGNS = re.compile(rb"[^a-z0-9]")
+_SIGNS: Final = re.compile(rb"[^a-z0-9]")
 
 
 def folded(name: bytes) -> bytes:

@@ -251,6 +251,17 @@ def test_no_tunnel_leads_to_requests_that_nobody_judges() -> None:
     play(scene())
 
 
+def test_nobody_is_refused_before_the_path_is_looked_at() -> None:
+    async def scene() -> None:
+        async with App(lambda _: OK) as app, paired(PUBLIC, app) as mesh:
+            for path in (b"/public", b"/%2f", b"/;", b"/" + b"%41" * 4000):
+                answer = await mesh.far.ask(get(start=b"GET %b HTTP/1.1" % path), mesh.far.clear)
+                assert (answer.status, answer.reason) == (403, "no-identity")
+            assert app.requests == []
+
+    play(scene())
+
+
 # -- audit ---------------------------------------------------------------------------------------------
 
 
