@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from wire import OK, Answering, App
+
 from proxy.contract.config import HttpMatch
 
-_START = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/1\.1")
+_START = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[^\x00-\x20\x7f#]*|\*) HTTP/1\.1")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)")
 # Methods whose bodies many servers leave where they are.
 _UNREAD = (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE")
@@ -46,7 +48,7 @@ class Seen:
 
 
 def requests_in(stream: bytes, *, reads_bodies: bool = True) -> list[Seen]:
-    """The requests in what an application got on one connection; one that is cut short does not count.
+    """The requests in what an application got on one connection, the last perhaps without all of its body.
 
     Not ``reads_bodies``: as seen by a server that leaves the bodies of GET and its kin unread, and goes on behind the
     head. Such a server cannot make sense of all it finds, so there it stops at the first bytes that are no request.
@@ -84,6 +86,8 @@ def _read_head(head: bytes) -> Seen:
     seen = Seen(method=match[1], target=match[2], fields=tuple((f[1], f[2]) for f in fields if f is not None))
     lengths, codings = seen.values(b"content-length"), seen.values(b"transfer-encoding")
     if len(seen.values(b"host")) != 1 or len(lengths) + len(codings) > 1 or codings not in ([], [b"chunked"]):
+        raise Unreadable(head)
+    if not all(length.isdigit() for length in lengths):
         raise Unreadable(head)
     return seen
 
@@ -215,3 +219,37 @@ def _accepts(match: HttpMatch, seen: Seen, path: str) -> bool:
 def callers(requests: Iterable[Seen]) -> set[tuple[str | None, ...]]:
     """What applications may believe of who calls."""
     return {tuple(dict.fromkeys(_headers(seen, "smi-mesh-client-id"))) for seen in requests}
+
+
+class Listening(App):
+    """An application that answers each request it can read; ``streams`` has all it was sent, by connection."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: OK)
+        self.streams: list[bytearray] = []
+
+    def _end(self) -> Ear:
+        return Ear(self)
+
+
+class Ear(Answering):
+    """One connection of it."""
+
+    def __init__(self, app: Listening) -> None:
+        super().__init__(app)
+        self._stream = bytearray()
+        self._said = 0
+        app.streams.append(self._stream)
+
+    def data_received(self, data: bytes) -> None:
+        self._stream += data
+        try:
+            there = requests_in(bytes(self._stream))
+        except Unreadable:
+            self.transport.abort()  # told at the end, from the stream
+            return
+        for _ in there[self._said :]:
+            self.transport.write(OK)
+        self._said = len(there)
+        if there and there[-1].last:
+            self.transport.close()

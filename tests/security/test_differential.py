@@ -11,10 +11,10 @@ import random
 from dataclasses import dataclass
 
 import pytest
-from application import Unreadable, allowed, callers, requests_in
+from application import Listening, allowed, callers, requests_in
 from hostile import ROUNDS, cut, in_turns
 from pair import Joined, granting, paired
-from wire import OK, Answering, App, End, play
+from wire import End, play
 
 from proxy.contract.config import HttpMatch
 
@@ -126,38 +126,6 @@ def request(dice: random.Random) -> bytes:
     method = dice.choice(("GET", "POST")) if dice.random() < 0.6 else dice.choice(METHODS)
     head = "\r\n".join((f"{method} {target(dice)} HTTP/{version}", *lines, "", ""))
     return (head + body).encode("latin-1")
-
-
-class Listening(App):
-    """Answers each request it can read; ``streams`` has all it was sent, by connection."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _: OK)
-        self.streams: list[bytearray] = []
-
-    def _end(self) -> Ear:
-        return Ear(self)
-
-
-class Ear(Answering):
-    def __init__(self, app: Listening) -> None:
-        super().__init__(app)
-        self._stream = bytearray()
-        self._said = 0
-        app.streams.append(self._stream)
-
-    def data_received(self, data: bytes) -> None:
-        self._stream += data
-        try:
-            there = requests_in(bytes(self._stream))
-        except Unreadable:
-            self.transport.abort()  # told at the end, from the stream
-            return
-        for _ in there[self._said :]:
-            self.transport.write(OK)
-        self._said = len(there)
-        if there and there[-1].last:
-            self.transport.close()
 
 
 @dataclass
