@@ -16,6 +16,16 @@ def cut(data: bytes, dice: random.Random) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 
 
+def scratched(data: bytes, dice: random.Random) -> bytes:
+    """``data`` with an octet or two changed, taken away or put in."""
+    octets = bytearray(data)
+    for _ in range(dice.choice((1, 1, 2))):
+        place = dice.randrange(len(octets))
+        new = bytes((dice.choice((0, 9, 10, 13, 32, 35, 37, 44, 46, 47, 58, 59, 92, 127, 255, dice.randrange(256))),))
+        octets[place : place + dice.choice((0, 1))] = dice.choice((new, new, b""))
+    return bytes(octets)
+
+
 async def in_turns(rounds: int, one: Callable[[random.Random], Awaitable[None]]) -> None:
     """``rounds`` of them, some at once; the seed of one that fails is told."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from application import Listening, allowed, callers, requests_in
-from hostile import ROUNDS, cut, in_turns
+from hostile import ROUNDS, cut, in_turns, scratched
 from pair import Joined, granting, paired
 from wire import End, play
 
@@ -139,6 +139,8 @@ class Attack:
         by_hand = dice.random() < 0.5
         client = await (self.mesh.peer() if by_hand else self.mesh.near.client())
         data = b"".join(request(dice) for _ in range(dice.choice((1, 1, 2, 3))))
+        if not by_hand and dice.random() < 0.3:  # a peer must end its own messages: TLS cannot be half-closed
+            data = scratched(data, dice)
         for piece in cut(data + LAST, dice):
             client.send(piece)
             await asyncio.sleep(0)
