@@ -19,7 +19,19 @@ Bounds = tuple[int, int]
 
 _CASE_FIELDS = {"name", "about", "world", "versions", "steps"}
 _STEP_FIELDS = {"apply", "requests"}
-_REQUEST_FIELDS = {"from", "to", "method", "headers", "times", "clients", "answers", "within", "sees"}
+_REQUEST_FIELDS = {
+    "from",
+    "to",
+    "method",
+    "headers",
+    "raw",
+    "times",
+    "clients",
+    "answers",
+    "within",
+    "sees",
+    "reaches",
+}
 
 
 class CaseError(Exception):
@@ -32,17 +44,21 @@ class Request:
 
     ``answers`` bounds the number of each kind; kinds that are not named must
     not occur. ``sees`` are headers as the server must have got them, None for
-    one it must not have got.
+    one it must not have got. ``raw``, unless empty, is sent as it stands on a
+    connection of its own instead, a byte for each character. ``reaches`` is the
+    number of requests that must have come to the application of a workload.
     """
 
     caller: str
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw: str = ""
     times: int = 1
     clients: int = 1
     answers: Mapping[str, Bounds]
     sees: Mapping[str, str | None] = field(default_factory=dict)
+    reaches: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +140,12 @@ def _request(document: Mapping[str, Any], where: str) -> Request:
         url=str(document["to"]),
         method=str(document.get("method", "GET")),
         headers={str(name): str(value) for name, value in document.get("headers", {}).items()},
+        raw=str(document.get("raw", "")),
         times=times,
         clients=int(document.get("clients", 1)),
         answers={str(kind): _bounds(count, within) for kind, count in answers.items()},
         sees=dict(document.get("sees", {})),
+        reaches={str(workload): int(count) for workload, count in document.get("reaches", {}).items()},
     )
 
 

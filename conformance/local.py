@@ -72,16 +72,12 @@ class LocalWorld:
 
     def send(self, caller: str, order: Mapping[str, Any]) -> Heard:
         """See ``conformance.mesh.World``."""
-        process = self._callers.get(caller) or self._enter(caller)
-        if process.stdin is None or process.stdout is None:
-            raise MeshError(f"{caller} has no standard input and output")
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise MeshError(f"the caller in {caller} ended with {process.wait()}")
-        said = json.loads(line)
+        said = self._tell(caller, order)
         return Heard(answers=said["answers"], heard=said["heard"], failure=said["failure"])
+
+    def arrived(self, workload: str) -> int:
+        """See ``conformance.mesh.World``."""
+        return int(self._tell(workload, {"count": True})["arrived"])
 
     def address(self, workload: str) -> str:
         """See ``conformance.mesh.World``."""
@@ -108,6 +104,17 @@ class LocalWorld:
     def _environment(self) -> dict[str, str]:
         """A state folder of its own: nothing is left behind, and no other mesh can have the name."""
         return {**os.environ, "SMI_MESH_HOME": str(self.home)}
+
+    def _tell(self, caller: str, order: Mapping[str, Any]) -> dict[str, Any]:
+        process = self._callers.get(caller) or self._enter(caller)
+        if process.stdin is None or process.stdout is None:
+            raise MeshError(f"{caller} has no standard input and output")
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise MeshError(f"the caller in {caller} ended with {process.wait()}")
+        return dict(json.loads(line))
 
     def _enter(self, caller: str) -> subprocess.Popen[str]:
         namespace, name = _split(caller)

@@ -33,6 +33,10 @@ class World(Protocol):
         """Runs an order (see ``conformance.client``) in the first pod of the workload ``[namespace/]name``."""
         ...
 
+    def arrived(self, workload: str) -> int:
+        """How many requests the application in the workload's first pod has got so far, asked without the mesh."""
+        ...
+
     def address(self, workload: str) -> str:
         """The IP address of the first pod of the workload ``[namespace/]name``."""
         ...

@@ -56,16 +56,23 @@ def _play(case: Case, world: World) -> Result:
     return Result(case=case, faults=tuple(faults), seconds=time.monotonic() - begin)
 
 
-def _ask(request: Request, world: World) -> Iterable[str]:
+def _ask(request: Request, world: World) -> list[str]:
     order = {
         "url": _ADDRESS.sub(lambda found: world.address(found[1]), request.url),
         "method": request.method,
         "headers": dict(request.headers),
+        "raw": _ADDRESS.sub(lambda found: world.address(found[1]), request.raw),
         "times": request.times,
         "clients": request.clients,
         "hear": [name.lower() for name in request.sees],
     }
-    return faults(request, world.send(request.caller, order))
+    before = {workload: world.arrived(workload) for workload in request.reaches}
+    found = faults(request, world.send(request.caller, order))
+    for workload, due in request.reaches.items():
+        came = world.arrived(workload) - before[workload]
+        if came != due:
+            found.append(f"{came} requests came to the application of {workload}, due are {due}")
+    return found
 
 
 def faults(request: Request, got: Heard) -> list[str]:
@@ -99,4 +106,6 @@ def _wrong_counts(due: Mapping[str, Bounds], answers: Mapping[str, int]) -> list
 
 
 def _what(request: Request) -> str:
+    if request.raw:
+        return f"{request.caller} {request.url} {request.raw!r}"
     return f"{request.caller} {request.method} {request.url}"

@@ -7,11 +7,13 @@ Pure: built from the contract's ``Inbound``, asked once per request.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.contract.config import Grant, Inbound
 from proxy.errors import Reason
+from proxy.lookalike import Guard
 from proxy.matching import Matcher, Request, any_accepts, compile_match
 
 # Callers seen are remembered per port; more than this many at once and the memory starts anew.
@@ -72,30 +74,53 @@ def _compile_grant(grant: Grant) -> _Grant:
 class Authorizer:
     """The compiled policy of one pod. Raises ``ConfigRejected`` for a pattern that is not RE2."""
 
-    __slots__ = ("_candidates", "_grants", "_inbound", "_looks", "_own")
+    __slots__ = ("_candidates", "_grants", "_guards", "_inbound", "_looks", "_own")
 
     def __init__(self, inbound: Inbound, own_identity: str) -> None:
         self._inbound = inbound
         self._own = own_identity
         self._grants = tuple(_compile_grant(grant) for grant in inbound.grants)
         self._looks: dict[int, bool] = {}
+        self._guards: dict[int, Guard | None] = {}
         self._candidates: dict[tuple[Caller, int], tuple[_Grant, ...]] = {}
 
     def looks_at_path(self, port: int) -> bool:
         """Whether a path condition other than match-all is in force at ``port``."""
         looks = self._looks.get(port)
         if looks is None:
-            looks = self._looks[port] = any(
-                matcher.looks_at_path
-                for grant in self._grants
-                if grant.http is not None and (grant.ports is None or port in grant.ports)
-                for matcher in grant.http
-            )
+            looks = self._looks[port] = any(matcher.looks_at_path for matcher in self._in_force(port))
         return looks
+
+    def guard(self, port: int) -> Guard | None:
+        """The headers that conditions in force at ``port`` look at; None when there are none."""
+        try:
+            return self._guards[port]
+        except KeyError:
+            names = {name for matcher in self._in_force(port) for name, _ in matcher.headers}
+            guard = self._guards[port] = Guard(names) if names else None
+            return guard
+
+    def _in_force(self, port: int) -> Iterator[Matcher]:
+        return (
+            matcher
+            for grant in self._grants
+            if grant.http is not None and (grant.ports is None or port in grant.ports)
+            for matcher in grant.http
+        )
+
+    @property
+    def enforced(self) -> bool:
+        """False in audit mode: then nothing is refused, nor changed for policy's sake."""
+        return not self._inbound.audit
+
+    @property
+    def unmeshed(self) -> bool:
+        """Whether callers without identity are let in whatever the grants say."""
+        return self._inbound.unmeshed
 
     def decide(self, caller: Caller, port: int, request: Request | None) -> Verdict:
         """Judge one request to container port ``port``; ``request`` None is traffic that is not HTTP."""
-        enforced = not self._inbound.audit
+        enforced = self.enforced
         if not caller.identity:
             return self._decide_nobody(enforced)
         if not self._inbound.named:

@@ -46,4 +46,4 @@ class Connect(Exchange):
     def _attach(self, connection: ClientConnection, now: float) -> None:
         down = self.down
         down.transport.write(_ESTABLISHED)
-        down.hand_over(Tunnel(down, connection, lambda: self._end(200)))
+        down.hand_over(Tunnel(self.head, down, connection, lambda: self._end(200)))

@@ -31,8 +31,9 @@ from proxy.errors import (
 from proxy.expiry import Expired
 from proxy.forwarding import NO_TICKET
 from proxy.http1.answer import Answer, status_line
-from proxy.http1.head import RequestHead, ResponseHead, grpc_status
+from proxy.http1.head import RequestHead
 from proxy.http1.outgoing import Outgoing
+from proxy.http1.response import ResponseHead, grpc_status
 from proxy.retry import IDEMPOTENT, MARK, SPENT, Decision, Outcome, decide, first_word
 from proxy.tunnel import Tunnel
 
@@ -298,7 +299,7 @@ class Exchange:
         if self.patience is not None:
             self.patience.stop()
         lines = b"".join(head.lines)
-        tunnel = Tunnel(down, up, lambda: self._end(101))
+        tunnel = Tunnel(self.head, down, up, lambda: self._end(101))
         down.transport.write(
             b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (status_line(head), lines, head.upgrade, rest)
         )

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import BadRequest, Denied, Reason, no_endpoint
+from proxy.errors import BadRequest, Denied, Reason, Refusal, no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
+from proxy.http1.head import CHUNKED, RequestHead
+from proxy.lookalike import Guard
 from proxy.paths import canonical_path
 from proxy.table import Table
+
+if TYPE_CHECKING:
+    from proxy.http1.server import ServerConnection
+
+# Methods whose bodies mean nothing (RFC 9110 §9.3.1, 9.3.2, 9.3.5): some applications do not read them, and would find
+# in one the next request on the connection, which policy never saw. Such a request is the last on its connection.
+_BODY_UNREAD: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 class Inbound:
@@ -39,6 +49,9 @@ class Inbound:
         """See ``proxy.forwarding.Router``."""
         head = exchange.head
         client = client_line(exchange.down.caller.identity)
+        if head.length and head.method in _BODY_UNREAD:
+            head.alone = True
+            client += b"connection: close\r\n"
         return (head.method.encode(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n", client)
 
     def select(self, exchange: Exchange) -> EndpointState:
@@ -52,23 +65,36 @@ class Inbound:
             raise BadRequest("CONNECT is not forwarded", 405)
         if down.port in self._own_ports:
             raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
-        authorizer = self._table().authorizer
-        if authorizer.looks_at_path(down.port):
-            path = canonical_path(head.path)
-            if path.ambiguous:
-                raise BadRequest(f"ambiguous path: {path.ambiguous}")
-            _, mark, query = head.target.partition(b"?")
-            head.target = path.path + mark + query
-            head.policy_path = path.path.decode("latin-1")
-        verdict = authorizer.decide(down.caller, down.port, head)
-        if not verdict.allowed:
-            assert verdict.reason is not None
-            raise Denied(verdict.reason, verdict.by)
+        self._admit(head, down)
         app = self._app.get(down.port)
         if app is None:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
+
+    def _admit(self, head: RequestHead, down: ServerConnection) -> None:
+        """Raises ``Refusal`` unless the policy in force lets the request in; brings it to the form that is judged."""
+        authorizer = self._table().authorizer
+        # Who is refused for being nobody costs no work on paths.
+        if (down.caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(down.port):
+            _settle_path(head, authorizer.enforced)
+        guard = authorizer.guard(down.port)
+        if guard is not None and authorizer.enforced:
+            _settle_headers(head, guard)
+        verdict = authorizer.decide(down.caller, down.port, head)
+        if not verdict.allowed:
+            assert verdict.reason is not None
+            raise Denied(verdict.reason, verdict.by)
+
+    def judge_upgrades(self) -> None:
+        """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""
+        for down in list(self.forwarding.connections):
+            exchange = down.exchange
+            if exchange is not None and exchange.head.upgrade:
+                try:
+                    self._admit(exchange.head, down)
+                except Refusal as refusal:
+                    exchange.refuse(refusal)
 
     def given_up(self, exchange: Exchange) -> None:
         """See ``proxy.forwarding.Router``: nobody waits here."""
@@ -84,6 +110,27 @@ class Inbound:
             if len(self._series) < MAX_SERIES:
                 self._series[port, peer] = series
         return series
+
+
+def _settle_path(head: RequestHead, enforced: bool) -> None:
+    """The canonical path is what policy sees and, where it is enforced, what the application gets."""
+    path = canonical_path(head.path)
+    head.policy_path = path.path.decode("latin-1")
+    if not enforced:
+        return
+    if path.ambiguous:
+        raise BadRequest(f"ambiguous path: {path.ambiguous}")
+    _, mark, query = head.target.partition(b"?")
+    head.target = path.path + mark + query
+
+
+def _settle_headers(head: RequestHead, guard: Guard) -> None:
+    """No header under another name, or in the trailers, stands in for one that policy looks at."""
+    name = guard.look_alike(head.lines)
+    if name:
+        raise BadRequest(f"ambiguous header: {name}")
+    if head.length == CHUNKED:
+        head.guard = guard
 
 
 @functools.lru_cache(maxsize=1024)

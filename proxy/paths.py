@@ -15,11 +15,22 @@ from typing import Final
 
 # Segments that do not begin with a dot, made of characters that stand for themselves: most paths, untouched.
 _PLAIN: Final = re.compile(rb"(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@|]+)*/?")
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _SLASHES: Final = re.compile(rb"//+")
+# `..%3B`, `..%20`: what is a dot segment to an application that decodes first and then cuts parameters or spaces off.
+_VEILED_DOTS: Final = re.compile(rb"/\.\.?%[2-7]")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Escapes that applications disagree about: separators, and controls that end strings or lines.
 _AMBIGUOUS_OCTETS: Final = frozenset(b"/\\") | frozenset(range(0x20)) | {0x7F}
+# What follows a % → the octet that is meant. Tables, because a long path may be nothing but escapes.
+_HEX: Final = b"0123456789ABCDEFabcdef"
+_OCTET: Final = {bytes((high, low)): bytes((int(bytes((high, low)), 16),)) for high in _HEX for low in _HEX}
+_CANONICAL: Final = {
+    digits: octet if octet[0] in _UNRESERVED else b"%" + digits.upper() for digits, octet in _OCTET.items()
+}
+_UNREADABLE: Final = {
+    digits: f"percent-escape %{octet[0]:02X}" for digits, octet in _OCTET.items() if octet[0] in _AMBIGUOUS_OCTETS
+}
+_RAW_OCTETS: Final = {octet: f"%{octet:02X}" for octet in range(0x80, 0x100)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +47,35 @@ def canonical_path(path: bytes) -> CanonicalPath:
         return CanonicalPath(path or b"/")
     if not path.startswith(b"/"):
         return CanonicalPath(path)  # asterisk-form: OPTIONS * speaks of no path at all
-    ambiguous = _ambiguity(path)
-    decoded = _ESCAPE.sub(_normal_escape, path)
-    escaped = b"".join(b"%%%02X" % octet if octet >= 0x80 else bytes((octet,)) for octet in decoded)
-    return CanonicalPath(_without_dots(_SLASHES.sub(b"/", escaped)), ambiguous)
+    first, *escapes = path.split(b"%")
+    ambiguous = _ambiguity(path, first, escapes)
+    decoded = first + b"".join([_CANONICAL.get(part[:2], b"%" + part[:2]) + part[2:] for part in escapes])
+    if not decoded.isascii():
+        decoded = decoded.decode("latin-1").translate(_RAW_OCTETS).encode()
+    if not ambiguous and _VEILED_DOTS.search(decoded) is not None:
+        ambiguous = "dot segment with a percent-escape"
+    return CanonicalPath(_without_dots(_SLASHES.sub(b"/", decoded)), ambiguous)
 
 
-def _ambiguity(path: bytes) -> str:
+def _ambiguity(path: bytes, first: bytes, escapes: list[bytes]) -> str:
     if b";" in path:
         return "path parameter (;)"
     if b"\\" in path:
         return "backslash"
-    octets = bytearray()
-    position = 0
-    for escape in _ESCAPE.finditer(path):
-        if escape[1] is None:
+    distinct = {part[:2] for part in escapes}
+    for digits in distinct:
+        if digits not in _OCTET:
             return "malformed percent-escape"
-        octet = int(escape[1], 16)
-        if octet in _AMBIGUOUS_OCTETS:
-            return f"percent-escape %{octet:02X}"
-        octets += path[position : escape.start()]
-        octets.append(octet)
-        position = escape.end()
-    octets += path[position:]
+        if digits in _UNREADABLE:
+            return _UNREADABLE[digits]
+    if path.isascii() and all(_OCTET[digits].isascii() for digits in distinct):
+        return ""
+    octets = first + b"".join([_OCTET[part[:2]] + part[2:] for part in escapes])
     try:
         octets.decode("utf-8")
     except UnicodeDecodeError:
         return "not UTF-8 (or overlong)"
     return ""
-
-
-def _normal_escape(escape: re.Match[bytes]) -> bytes:
-    if escape[1] is None:
-        return b"%"
-    octet = int(escape[1], 16)
-    return bytes((octet,)) if octet in _UNRESERVED else b"%" + escape[1].upper()
 
 
 def _without_dots(path: bytes) -> bytes:

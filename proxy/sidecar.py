@@ -105,6 +105,7 @@ class Sidecar:
         self.table = table
         self._lasting.keep(table)
         self._calls.table_changed()
+        self._apps.judge_upgrades()
 
     def _rotated(self, contexts: Contexts) -> None:
         self.contexts = contexts

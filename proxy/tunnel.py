@@ -14,18 +14,22 @@ from proxy.errors import Refusal
 
 if TYPE_CHECKING:
     from proxy.http1.client import ClientConnection
+    from proxy.http1.head import RequestHead
     from proxy.http1.server import ServerConnection
 
 
 class Tunnel:
-    """``ended`` is called once, when both directions are over."""
+    """``head`` is the request that asked for it; ``ended`` is called once, when both directions are over."""
 
-    __slots__ = ("_down_said_all", "_ended", "_held", "_up", "_up_said_all", "down")
+    __slots__ = ("_down_said_all", "_ended", "_held", "_up", "_up_said_all", "down", "head")
 
     takes_request = True
     """All that comes from the client belongs here."""
 
-    def __init__(self, down: ServerConnection, up: ClientConnection, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, head: RequestHead, down: ServerConnection, up: ClientConnection, ended: Callable[[], None]
+    ) -> None:
+        self.head = head
         self.down = down
         self._up = up
         self._ended: Callable[[], None] | None = ended

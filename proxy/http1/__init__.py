@@ -2,5 +2,5 @@
 
 Belongs here: bytes to messages and back, flow control, connection life.
 Does not belong: where a request goes (``proxy.forward`` and the routers).
-Next: ``head`` parses and checks, ``body`` frames, ``server`` and ``client`` hold connections.
+Next: ``head`` and ``response`` parse and check, ``body`` frames, ``server`` and ``client`` hold connections.
 """

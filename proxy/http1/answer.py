@@ -12,7 +12,8 @@ from typing import Final
 
 from proxy.errors import BadResponse
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
-from proxy.http1.head import UNTIL_CLOSE, RequestHead, ResponseHead
+from proxy.http1.head import UNTIL_CLOSE, RequestHead
+from proxy.http1.response import ResponseHead
 
 # Status lines as written; few different ones occur.
 _STATUS_LINES: Final[dict[tuple[int, bytes], bytes]] = {}
@@ -99,7 +100,7 @@ class Answer:
     @property
     def reusable(self) -> bool:
         """Whether the upstream's connection may carry another request once the answer is done."""
-        if self._excess or not self.response.keep_alive:
+        if self._excess or self.request.alone or not self.response.keep_alive:
             return False
         return self.response.length != UNTIL_CLOSE or bodyless(self.request, self.response)
 

@@ -17,7 +17,7 @@ import aiofastnet
 
 from proxy.contract.spiffe import PeerRejected
 from proxy.errors import connect_failure
-from proxy.http1.head import ResponseHeads
+from proxy.http1.response import ResponseHeads
 from proxy.preface import encode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 

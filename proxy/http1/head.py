@@ -19,9 +19,10 @@ import re
 from typing import Any, Final, NoReturn, cast
 
 from aiohttp import http_exceptions
-from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
+from aiohttp.http_parser import HttpRequestParser
 
-from proxy.errors import BadRequest, BadResponse, Reason, SettingsError
+from proxy.errors import BadRequest, Reason, SettingsError
+from proxy.lookalike import Guard, folded
 
 # Bytes. Longer targets than 8,000 must be served (RFC 9112 §3 recommends that as the least).
 MAX_TARGET: Final = 16 * 1024
@@ -55,11 +56,13 @@ _SPECIAL: Final = {
     b"transfer-encoding": ENCODING,
     b"host": HOST,
     b"expect": EXPECT,
+    # Whose request it is says the caller's certificate; not even a peer sidecar may write it.
+    b"smi-mesh-client-id": DROP,
 }
 # Headers that ``Connection: <name>`` must not delete: they frame the message or say whose it is.
 _KEPT: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"close"})
 # Names seen, with their treatment; bounded because clients choose them.
-_TREATMENT: Final[dict[bytes, int]] = {}
+TREATMENT: Final[dict[bytes, int]] = {}
 _TREATMENTS_MAX: Final = 4096
 
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d\.\d)\r\n")
@@ -68,9 +71,11 @@ _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([
 _SOUND_AUTHORITIES: Final[set[bytes]] = set()
 _AUTHORITIES_MAX: Final = 1024
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
-# What remains of a sound head without these is its line ends.
-_TEXT: Final = bytes(set(range(32, 256)) - {127}) + b"\t"
-_LINE_ENDS: Final = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
+# Clients do repeat these (an agent's name added by a library and by its user), and applications take it; aiohttp's
+# parser does not. Where it refuses a head for that, their names are veiled from it by one more ~.
+_REPEATABLE: Final = rb"(?:content-(?:location|range|type)|etag|max-forwards|server|user-agent)"
+_REPEATABLE_LINE: Final = re.compile(rb"\r\n(~*" + _REPEATABLE + rb":)", re.IGNORECASE)
+_VEILED_NAME: Final = re.compile(rb"~+" + _REPEATABLE, re.IGNORECASE)
 _CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -88,7 +93,7 @@ class _NoPayload:
     def resume_reading(self, resume_parser: bool = True) -> None: ...
 
 
-_NO_PAYLOAD: Final = _NoPayload()
+NO_PAYLOAD: Final = _NoPayload()
 
 
 def require_c_parser() -> None:
@@ -99,23 +104,24 @@ def require_c_parser() -> None:
 
 def treatment(name: bytes) -> int:
     """How the header ``name`` (as sent) is treated: one of the constants of this module."""
-    known = _TREATMENT.get(name)
+    known = TREATMENT.get(name)
     if known is not None:
         return known
     lower = name.lower()
-    # Applications that read CGI-style names see x_y and x-y as one: a look-alike must not slip through.
-    plain = lower.replace(b"_", b"-").replace(b".", b"-")
+    plain = folded(name)
     if _TOKEN.fullmatch(name) is None:
         kind = BROKEN  # aiohttp's parser lets "Content-Length :" through as a name of its own
+    elif lower in _SPECIAL:
+        kind = _SPECIAL[lower]
+    elif plain in _SPECIAL:
+        kind = DROP
     elif plain.startswith(b"smi-mesh-"):
         kind = OURS if plain == lower else DROP
-    elif plain != lower and plain in _SPECIAL:
-        kind = DROP
     else:
-        kind = _SPECIAL.get(lower, PLAIN)
-    if len(_TREATMENT) >= _TREATMENTS_MAX:
-        _TREATMENT.clear()
-    _TREATMENT[name] = kind
+        kind = PLAIN
+    if len(TREATMENT) >= _TREATMENTS_MAX:
+        TREATMENT.clear()
+    TREATMENT[name] = kind
     return kind
 
 
@@ -124,13 +130,16 @@ class RequestHead:
 
     ``length`` is the body's length in bytes, or ``CHUNKED``. ``target`` is in
     origin-form (or ``*``), ``authority`` from the absolute form or Host.
-    ``port`` is the authority's, 0 when it names none.
+    ``guard``: headers that policy looks at, not to be written by the trailers.
+    ``alone``: the upstream's connection must not carry another request.
     """
 
     __slots__ = (
         "absolute",
+        "alone",
         "authority",
         "expect",
+        "guard",
         "keep_alive",
         "length",
         "lines",
@@ -148,7 +157,9 @@ class RequestHead:
         self.raw_headers = raw_headers
         self.authority = b""
         self.absolute = False
+        self.alone = False
         self.expect = False
+        self.guard: Guard | None = None
         self.keep_alive = True
         self.length = 0
         self.lines: list[bytes] = []
@@ -179,22 +190,15 @@ class RequestHead:
 class RequestHeads:
     """The request parser of one connection."""
 
-    __slots__ = ("_parser", "_trusted")
+    __slots__ = ("_loop", "_parser", "_trusted")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, trusted: bool) -> None:
         """``trusted``: the other end is a peer sidecar, whose ``smi-mesh-*`` headers pass on."""
         self._trusted = trusted
-        self._parser: Any = HttpRequestParser(
-            cast(Any, _NO_PAYLOAD),
-            loop,
-            1 << 16,
-            max_line_size=MAX_HEAD,
-            max_field_size=MAX_HEAD,
-            max_headers=MAX_HEADERS,
-            response_with_body=False,
-        )
+        self._loop = loop
+        self._parser: Any = _request_parser(loop)
 
-    def parse(self, block: bytes) -> RequestHead:
+    def parse(self, block: bytes, *, veiled: bool = False) -> RequestHead:
         """Read one head, a block ending in an empty line. Raises ``BadRequest``."""
         line = _REQUEST_LINE.match(block)
         if line is None:
@@ -206,21 +210,23 @@ class RequestHeads:
             raise BadRequest("HTTP version not supported", 505)
         if method == b"CONNECT":
             return self._parse_connect(target, block)
-        if not target.isascii():
-            # Clients do send UTF-8 as it is, and applications take it; aiohttp's parser does not. The target is ours.
-            block = block.replace(target, b"/", 1)
+        # Clients do send UTF-8 as it is, and applications take it; aiohttp's parser does not. The target is ours.
+        readable = block if target.isascii() else block.replace(target, b"/", 1)
         try:
-            messages, upgraded, tail = self._parser.feed_data(block)
+            messages, upgraded, tail = self._parser.feed_data(readable)
         except http_exceptions.LineTooLong:
             raise BadRequest("header field too large", 431, Reason.TOO_LARGE) from None
         except http_exceptions.HttpProcessingError as error:
-            _refuse_head(error)
+            if veiled or not str(error.message).startswith("Duplicate "):
+                _refuse_head(error)
+            self._parser = _request_parser(self._loop)
+            return self.parse(_REPEATABLE_LINE.sub(rb"\r\n~\1", block), veiled=True)
         if len(messages) != 1 or tail:
             raise BadRequest("malformed head")
         if upgraded:
             self._parser.set_upgraded(False)
         message = messages[0][0]
-        head = RequestHead(message.method, target, message.raw_headers)
+        head = RequestHead(message.method, target, _unveiled(message.raw_headers) if veiled else message.raw_headers)
         head.old = version == b"1.0"
         head.keep_alive = not message.should_close
         self._sort_headers(head)
@@ -243,7 +249,7 @@ class RequestHeads:
         named: bytes = b""
         encodings: list[bytes] = []
         for name, value in head.raw_headers:
-            kind = _TREATMENT.get(name)
+            kind = TREATMENT.get(name)
             if kind is None:
                 kind = treatment(name)
             if kind == PLAIN:
@@ -261,7 +267,7 @@ class RequestHeads:
         if encodings:
             _check_encoding(head, encodings)
         if named:
-            head.lines = _without_named(lines, named)
+            head.lines = without_named(lines, named)
         if head.upgrade:
             _settle_upgrade(head, named)
 
@@ -277,6 +283,22 @@ class RequestHeads:
             head.lines.append(b"".join((name, b": ", value, b"\r\n")))
         elif kind == BROKEN:
             raise BadRequest("malformed header name")
+
+
+def _request_parser(loop: asyncio.AbstractEventLoop) -> Any:
+    return HttpRequestParser(
+        cast(Any, NO_PAYLOAD),
+        loop,
+        1 << 16,
+        max_line_size=MAX_HEAD,
+        max_field_size=MAX_HEAD,
+        max_headers=MAX_HEADERS,
+        response_with_body=False,
+    )
+
+
+def _unveiled(raw_headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name[1:] if _VEILED_NAME.fullmatch(name) else name, value) for name, value in raw_headers)
 
 
 def _check_expect(head: RequestHead, value: bytes) -> None:
@@ -298,7 +320,7 @@ def _check_encoding(head: RequestHead, encodings: list[bytes]) -> None:
     head.length = CHUNKED
 
 
-def _without_named(lines: list[bytes], named: bytes) -> list[bytes]:
+def without_named(lines: list[bytes], named: bytes) -> list[bytes]:
     """Drop the headers that Connection names (RFC 9110 §7.6.1), but none that carries meaning for policy."""
     names = {option.strip(b" \t").lower() for option in named.split(b",")}
     names -= _KEPT | {b"keep-alive", b"upgrade", b""}
@@ -309,10 +331,14 @@ def _without_named(lines: list[bytes], named: bytes) -> list[bytes]:
 
 
 def _settle_upgrade(head: RequestHead, named: bytes) -> None:
-    """Keep an upgrade only where it is one: named by Connection, no body, and no h2c."""
+    """Keep an upgrade only where it is one: named by Connection, no body, and not to HTTP again or to TLS.
+
+    What follows in such a tunnel would be requests that nobody judges.
+    """
     options = {option.strip(b" \t").lower() for option in named.split(b",")}
-    protocol = head.upgrade.strip().lower()
-    if b"upgrade" not in options or head.length or head.old or protocol.startswith((b"h2c", b"tls/")):
+    protocols = [protocol.strip(b" \t").lower() for protocol in head.upgrade.split(b",")]
+    unjudged = any(protocol.startswith((b"h2", b"h3", b"http", b"tls")) for protocol in protocols)
+    if b"upgrade" not in options or head.length or head.old or unjudged:
         head.upgrade = b""
 
 
@@ -356,128 +382,6 @@ def _refuse_head(error: http_exceptions.HttpProcessingError) -> NoReturn:
         raise BadRequest("too many headers", 431, Reason.TOO_LARGE) from None
     # The parser quotes the bytes it did not like; they may hold a secret, so only the kind is told.
     raise BadRequest(type(error).__name__) from None
-
-
-class ResponseHead:
-    """One response's head, checked; ``lines`` are the end-to-end headers as they go out.
-
-    ``length`` is in bytes, ``CHUNKED`` or ``UNTIL_CLOSE``, as announced: whether
-    there is a body at all also depends on the request (HEAD) and the status.
-    ``mesh`` has the ``smi-mesh-*`` headers, lower-case name → value.
-    """
-
-    __slots__ = ("keep_alive", "length", "lines", "mesh", "reason", "status", "upgrade")
-
-    def __init__(self, status: int, reason: bytes) -> None:
-        self.status = status
-        self.reason = reason
-        self.keep_alive = True
-        self.length = UNTIL_CLOSE
-        self.lines: list[bytes] = []
-        self.mesh: dict[bytes, bytes] | None = None
-        self.upgrade = b""
-
-
-class ResponseHeads:
-    """The response parser of one upstream connection. ``partial`` is the beginning of a head that has come so far."""
-
-    __slots__ = ("_parser", "partial")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.partial = b""
-        self._parser: Any = HttpResponseParser(
-            cast(Any, _NO_PAYLOAD),
-            loop,
-            1 << 16,
-            max_line_size=MAX_HEAD,
-            max_field_size=MAX_HEAD,
-            max_headers=MAX_HEADERS,
-            response_with_body=False,
-        )
-
-    def read(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
-        """The next head in ``data`` and what follows it; None until it is whole. Raises ``BadResponse``."""
-        if self.partial:
-            data = self.partial + data
-            self.partial = b""
-        end = data.find(b"\r\n\r\n") + 4
-        if end >= 4:
-            return self.parse(data[:end]), data[end:]
-        if len(data) > MAX_HEAD or b"\n\n" in data or b"\n\r\n" in data:
-            raise BadResponse("unterminated response head")
-        self.partial = data
-        return None, b""
-
-    def parse(self, block: bytes) -> ResponseHead:
-        """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
-        line_count = _LINE_ENDS.get(block.translate(None, _TEXT))
-        if line_count is None:
-            raise BadResponse("control character, bare line end or too many headers in a response head")
-        try:
-            messages, _, _ = self._parser.feed_data(block)
-        except http_exceptions.HttpProcessingError as error:
-            raise BadResponse(type(error).__name__) from None
-        if len(messages) != 1:
-            raise BadResponse("malformed response head")
-        message = messages[0][0]
-        if len(message.raw_headers) != line_count - 2:
-            # Status line and empty line aside, one header a line: the parser joined folded ones.
-            raise BadResponse("folded header in a response head")
-        if not 100 <= message.code <= 599 or message.version.major != 1:
-            raise BadResponse("status or version out of range")
-        head = ResponseHead(message.code, message.reason.encode("utf-8", "surrogateescape"))
-        _sort_response_headers(head, message)
-        return head
-
-
-def _sort_response_headers(head: ResponseHead, message: Any) -> None:
-    lines = head.lines
-    encoding = b""
-    named = b""
-    for name, value in message.raw_headers:
-        kind = _TREATMENT.get(name)
-        if kind is None:
-            kind = treatment(name)
-        if kind == PLAIN or kind == EXPECT or kind == HOST:  # noqa: SIM109 (quicker than a tuple, once per header)
-            lines.append(b"".join((name, b": ", value, b"\r\n")))
-        elif kind == LENGTH:
-            if not value.isdigit() or (head.length >= 0 and head.length != int(value)):
-                raise BadResponse("bad content-length")
-            head.length = int(value)
-        elif kind == CONNECTION:
-            named = named + b"," + value if named else value
-        elif kind == ENCODING:
-            encoding = encoding + b"," + value if encoding else value
-        elif kind == UPGRADE:
-            head.upgrade = value
-        elif kind == OURS:
-            head.mesh = {**(head.mesh or {}), name.lower(): value}
-        elif kind == BROKEN:
-            raise BadResponse("malformed header name")
-    if encoding:
-        if head.length >= 0 or encoding.strip(b" \t").lower() != b"chunked" or message.version.minor == 0:
-            raise BadResponse("bad transfer-encoding")
-        head.length = CHUNKED
-    if named != b"keep-alive":
-        _settle_keep_alive(head, message, named)
-
-
-def _settle_keep_alive(head: ResponseHead, message: Any, named: bytes) -> None:
-    if named:
-        options = {option.strip(b" \t") for option in named.lower().split(b",")}
-        head.keep_alive = b"close" not in options and (message.version.minor == 1 or b"keep-alive" in options)
-        head.lines = _without_named(head.lines, named)
-    else:
-        head.keep_alive = message.version.minor == 1
-
-
-def grpc_status(head: ResponseHead) -> int:
-    """The grpc-status that a head carries (a call that failed before it had an answer); 0 for none."""
-    for line in head.lines:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"grpc-status" and value.strip().isdigit():
-            return int(value)
-    return 0
 
 
 def trailer_lines(block: bytes) -> list[bytes]:

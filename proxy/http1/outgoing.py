@@ -47,7 +47,8 @@ class Outgoing:
         if self._head.length == CHUNKED:
             payload = encode_chunk(payload) if payload else b""
             if body.done:
-                payload += encode_last_chunk(body.trailers)
+                guard = self._head.guard
+                payload += encode_last_chunk(guard.keep_out(body.trailers) if guard else body.trailers)
         if payload:
             self.size += len(payload)
             self._wire.append(payload)

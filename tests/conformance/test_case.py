@@ -21,6 +21,7 @@ steps:
       - {from: far/a, to: "http://web/", method: POST, headers: {a: 1}, clients: 2, times: 4, answers: v1}
   - requests:
       - {from: client, to: "http://web/", answers: v1, sees: {x: null}}
+      - {from: client, to: "http://web/", raw: "GET /\\xff HTTP/1.1\\r\\n\\r\\n", answers: "400", reaches: {web: 0}}
 """
 
 
@@ -39,6 +40,8 @@ def test_one_document_is_one_case() -> None:
     assert first.requests[1].headers == {"a": "1"}
     assert second.apply is None
     assert second.requests[0].sees == {"x": None}
+    assert (second.requests[0].raw, second.requests[0].reaches) == ("", {})
+    assert (second.requests[1].raw, second.requests[1].reaches) == ("GET /\xff HTTP/1.1\r\n\r\n", {"web": 0})
 
 
 def test_versions_make_one_case_each() -> None:
@@ -75,7 +78,7 @@ def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_the_shipped_cases_are_well_formed_and_play_in_worlds_that_exist() -> None:
     cases = load(SHIPPED / "cases")
 
-    assert len(cases) > 80
+    assert len(cases) > 90
     assert {case.world for case in cases} == {"access", "split"}
     assert all((SHIPPED / "worlds" / f"{case.world}.yaml").exists() for case in cases)
     assert all(step.requests for case in cases for step in case.steps)

@@ -48,6 +48,13 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_COUNT(self) -> None:
+        body = json.dumps({"arrived": len(self.server.targets)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -63,7 +70,7 @@ def server() -> Iterator[Server]:
 
 
 def order(url: str, **changes: Any) -> dict[str, Any]:
-    return {"url": url, "method": "GET", "headers": {}, "times": 1, "clients": 1, "hear": [], **changes}
+    return {"url": url, "method": "GET", "headers": {}, "times": 1, "clients": 1, "hear": [], "raw": "", **changes}
 
 
 def play(orders: list[dict[str, Any]], **environment: str) -> list[dict[str, Any]]:
@@ -112,6 +119,34 @@ def test_a_broken_connection_is_no_answer(server: Server) -> None:
 
     assert said["answers"] == {"no answer": 2}
     assert "RemoteDisconnected" in said["failure"]
+
+
+def test_raw_bytes_are_sent_as_they_are_and_each_answer_to_them_counts(server: Server) -> None:
+    place = f"127.0.0.1:{server.server_port}"
+    request = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n"
+    raw = request.format("/\xff") + request.format("/denied") + request.format("/broken")
+
+    (one, none, broken) = play(
+        [
+            order("http://elsewhere/", raw=raw, hear=["host"]),
+            order("http://elsewhere/", raw=request.format("/broken")),
+            order("http://elsewhere/", raw="GET\r\n\r\n"),
+        ],
+        HTTP_PROXY=f"http://{place}",
+    )
+
+    assert one == {"answers": {"web": 1, "403 denied": 1}, "heard": {"host": ["x"]}, "failure": ""}
+    assert server.targets == ["/\xff", "/denied", "/broken", "/broken"]
+    assert none["answers"] == {"no answer": 1}
+    assert set(broken["answers"]) <= {"400", "no answer"}
+
+
+def test_the_application_in_the_pod_is_asked_what_came_past_any_proxy(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.server_port}/"
+
+    said = play([order(url, times=3), {"count": True}], HOST="127.0.0.1", PORT=str(server.server_port))
+
+    assert said[1] == {"arrived": 3}
 
 
 def test_the_kind_of_an_answer() -> None:

@@ -15,6 +15,7 @@ class FakeMesh:
 
     def __init__(self, *answers: Heard | MeshError) -> None:
         self.answers = list(answers)
+        self.came = 0
         self.told: list[object] = []
 
     @contextmanager
@@ -31,7 +32,12 @@ class FakeMesh:
         answer = self.answers.pop(0)
         if isinstance(answer, MeshError):
             raise answer
+        self.came += sum(answer.answers.values())
         return answer
+
+    def arrived(self, workload: str) -> int:
+        self.told.append(("arrived", workload))
+        return self.came
 
     def address(self, workload: str) -> str:
         return f"10.0.0.1#{workload}"
@@ -84,6 +90,16 @@ def test_an_address_is_put_into_the_url() -> None:
     play(mesh, case("one", Step(apply=(), requests=(request("http://{ip:far/b}:8080/", b=(1, 1)),))))
 
     assert ("send", "client", "http://10.0.0.1#far/b:8080/") in mesh.told
+
+
+def test_what_came_to_an_application_is_counted_around_the_request_alone() -> None:
+    mesh = FakeMesh(heard(b=3), heard(b=2), heard(b=2))
+    due = [Request(caller="c", url="u", raw="x", answers={"b": (0, 9)}, reaches={"b": count}) for count in (3, 2, 0)]
+
+    (result,) = play(mesh, case("a", Step(apply=(), requests=tuple(due))))
+
+    assert result.faults == ("step 1: c u 'x': 2 requests came to the application of b, due are 0",)
+    assert mesh.told[2:5] == [("arrived", "b"), ("send", "c", "u"), ("arrived", "b")]
 
 
 def test_a_wrong_answer_fails_its_case_alone() -> None:

@@ -119,3 +119,12 @@ def test_in_audit_mode_what_would_be_denied_goes_on_and_is_known() -> None:
 )
 def test_where_a_path_condition_is_in_force(grant: Grant, port: int, looks: bool) -> None:
     assert Authorizer(granted(grant), OWN).looks_at_path(port) is looks
+
+
+def test_where_header_conditions_are_in_force_their_names_are_guarded() -> None:
+    grant = Grant(target="d/t", ports=(9090,), http=(HttpMatch(headers=(("x-role", "user"),)), HttpMatch(path="/a")))
+    authorizer = Authorizer(granted(grant), OWN)
+    guard = authorizer.guard(9090)
+    assert guard is not None
+    assert guard.look_alike([b"X_Role: admin\r\n"]) == "x_role"
+    assert authorizer.guard(8080) is None

@@ -6,15 +6,13 @@ The mutations are random but seeded; SMI_MESH_FUZZ=100000 makes that many and pr
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 
 import pytest
+from application import Listening, requests_in
+from hostile import ROUNDS, cut, in_turns
 from wire import OK, Answering, App, Playing, play, playing, to
-
-ROUNDS = int(os.environ.get("SMI_MESH_FUZZ", "400"))
-AT_ONCE = 8
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: web\r\n\r\n",
@@ -108,124 +106,24 @@ def mutated(corpus: list[bytes], dice: random.Random) -> bytes:
     return bytes(data)
 
 
-def cut(data: bytes, dice: random.Random) -> list[bytes]:
-    places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice((0, 0, 1, 4))))
-    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
-
-
-# -- an independent reader ---------------------------------------------------------------------------
-
-_START = re.compile(rb"[A-Z!#$%&'*+.^_`|~0-9a-z-]+ (?:/[^\x00-\x20\x7f#]*|\*) HTTP/1\.1")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)")
-_HIDDEN = re.compile(rb"(?im)^(?:smi[-_.]mesh|content[_.]length|transfer[_.]encoding|keep-alive|proxy-|http2-)")
+_HIDDEN = re.compile(
+    rb"(?i)smi[-_.]mesh|content[_.]length|transfer[_.]encoding|keep-alive|proxy-connection|proxy-auth|http2-"
+)
+_NEVER_TRAILING = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 
-def requests_in(stream: bytes) -> int:
-    """How many requests an upstream reads; every byte must have one meaning. The last may be cut short."""
-    count = 0
-    while stream:
-        head, end, stream = stream.partition(b"\r\n\r\n")
-        if not end:
-            return count
-        start, *fields = head.split(b"\r\n")
-        assert _START.fullmatch(start), start
-        found = [_FIELD.fullmatch(field) for field in fields]
-        assert all(found), fields
-        assert not _HIDDEN.search(b"\n".join(fields)), fields
-        named: dict[bytes, list[bytes]] = {}
-        for match in found:
-            assert match is not None
-            named.setdefault(match[1].lower(), []).append(match[2])
-        assert len(named.get(b"host", [])) == 1, fields
-        lengths, codings = named.get(b"content-length", []), named.get(b"transfer-encoding", [])
-        assert len(lengths) + len(codings) <= 1, fields
-        assert codings in ([], [b"chunked"])
-        count += 1
-        if lengths:
-            assert lengths[0].isdigit()
-            stream = stream[int(lengths[0]) :]
-        elif codings:
-            stream = behind_chunks(stream)
-    return count
-
-
-def behind_chunks(stream: bytes) -> bytes:
-    while True:
-        line, end, stream = stream.partition(b"\r\n")
-        if not end:
-            return b""
-        assert re.fullmatch(rb"[0-9a-f]+", line), line
-        size = int(line, 16)
-        if size == 0:
-            break
-        assert stream[size : size + 2] in (b"\r\n", b"\r", b"") or len(stream) < size
-        stream = stream[size + 2 :]
-    while stream:
-        line, end, stream = stream.partition(b"\r\n")
-        if not line:
-            break
-        assert _FIELD.fullmatch(line), line
-        assert line.partition(b":")[0].lower() not in (
-            b"host",
-            b"content-length",
-            b"transfer-encoding",
-            b"authorization",
-        )
-    return stream
-
-
-class Recording(App):
-    """Answers every request it can read; all it is sent is kept, a stream for each connection."""
-
-    def __init__(self, answer: bytes = OK) -> None:
-        super().__init__(lambda _: answer)
-        self.streams: list[bytearray] = []
-
-    def _end(self) -> Recorder:
-        return Recorder(self)
-
-
-class Recorder(Answering):
-    def __init__(self, app: Recording) -> None:
-        super().__init__(app)
-        self._stream = bytearray()
-        self._said = 0
-        self._answer = app.answers
-        app.streams.append(self._stream)
-
-    def data_received(self, data: bytes) -> None:
-        self._stream += data
-        try:
-            there = requests_in(bytes(self._stream))
-        except AssertionError:
-            self.transport.abort()  # told at the end, from the stream
-            return
-        while self._said < there:
-            self._said += 1
-            assert self._answer is not None
-            self.transport.write(self._answer(b""))
-
-
-async def in_turns(rounds: int, one: object) -> None:
-    """``rounds`` of them, some at once; the seed of one that fails is told."""
-    assert callable(one)
-
-    async def lane(numbers: range) -> None:
-        for seed in numbers:
-            try:
-                await one(random.Random(seed))
-            except BaseException as error:
-                error.add_note(f"seed {seed}")
-                raise
-
-    async with asyncio.TaskGroup() as group:
-        for offset in range(AT_ONCE):
-            group.create_task(lane(range(offset, rounds, AT_ONCE)))
+def plain(stream: bytes) -> None:
+    """What an application got are requests, and nothing in them is the mesh's own or a look-alike of framing."""
+    for seen in requests_in(stream):
+        names = [name.lower() for name, _ in (*seen.fields, *seen.trailers)]
+        assert not [name for name in names if _HIDDEN.match(name)], seen
+        assert not [name for name, _ in seen.trailers if name.lower() in _NEVER_TRAILING], seen
 
 
 def test_whatever_a_client_sends_it_is_answered_or_sent_away() -> None:
     async def scene() -> None:
-        async with Recording() as app, playing(to(app)) as mesh:
+        async with Listening() as app, playing(to(app)) as mesh:
 
             async def one(dice: random.Random) -> None:
                 client = await mesh.client()
@@ -244,7 +142,7 @@ def test_whatever_a_client_sends_it_is_answered_or_sent_away() -> None:
             await in_turns(ROUNDS, one)
             assert (await mesh.ask(REQUESTS[0])).status == 200
         for stream in app.streams:
-            requests_in(bytes(stream))
+            plain(bytes(stream))
 
     play(scene())
 

@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import forge
 import pytest
 from eventually import eventually
-from forge import TRUST_DOMAIN, Leaf
-from wire import HOST, OK, App, Playing, play, playing, to
+from forge import Leaf
+from pair import ALLOW, CLIENT, SERVER, by_hand, contexts_of, granting, paired
+from wire import HOST, OK, App, play, playing, to
 
-from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Source
+from proxy.contract.config import Config, HttpMatch, Inbound
 from proxy.preface import encode_preface
-from proxy.tls import MESH_ALPN, Contexts, Pair, build_contexts, mesh_context
+from proxy.tls import MESH_ALPN, Pair, mesh_context
 
-CLIENT = "spiffe://cluster.local/ns/default/sa/client"
-SERVER = "spiffe://cluster.local/ns/default/sa/server"
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\nsmi-mesh-client-id: default/client\r\n\r\n"
-ALLOW = Inbound(default_policy="allow")
-
-
-def contexts_of(identity: str, *pods: str) -> Contexts:
-    pair = forge.trusted().sign(Leaf(uris=(identity,), dns=pods))
-    return build_contexts(pair, forge.trusted().pem, identity, TRUST_DOMAIN, forge.now())
-
-
-def granting(*matches: HttpMatch, source: str = CLIENT, ports: tuple[int, ...] | None = None) -> Inbound:
-    grant = Grant(target="default/t", sources=(Source(identity=source),), http=matches or None, ports=ports)
-    return Inbound(named=True, grants=(grant,))
-
-
-@dataclass
-class Joined:
-    """The caller's sidecar and the application's."""
-
-    near: Playing
-    far: Playing
-    app: App
-
-
-@asynccontextmanager
-async def paired(inbound: Inbound, app: App, *, expected: str = SERVER) -> AsyncIterator[Joined]:
-    far_contexts = contexts_of(SERVER, "server-0.default.pod")
-    near_contexts = contexts_of(CLIENT, "client-0.default.pod")
-    async with playing(
-        Config(inbound=inbound), pod="server-0", account="server", contexts=far_contexts, app=app
-    ) as far:
-        endpoint = Endpoint(ip=HOST, port=app.port, mesh=far.mesh, identity=expected, pod="server-0")
-        async with playing(to(endpoint), contexts=near_contexts) as near:
-            yield Joined(near, far, app)
 
 
 def test_a_request_arrives_with_its_callers_name() -> None:
@@ -249,18 +213,6 @@ def test_plain_text_to_the_mesh_port_is_closed_without_an_answer() -> None:
             assert app.ends == []
 
     play(scene())
-
-
-async def by_hand(port: int, context: ssl.SSLContext, first: bytes) -> bytes:
-    """What a peer of our own making is answered, until the connection ends or 200 bytes have come."""
-    reader, writer = await asyncio.open_connection(HOST, port, ssl=context, server_hostname="")
-    try:
-        writer.write(first)
-        return await reader.read(200)
-    except (ssl.SSLError, ConnectionError):
-        return b""
-    finally:
-        writer.transport.abort()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from proxy.errors import BadResponse
 from proxy.http1.answer import Answer
-from proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestHead
+from proxy.http1.response import ResponseHead
 
 
 def answer(

@@ -7,12 +7,7 @@ import asyncio
 import pytest
 
 from proxy.errors import BadRequest
-from proxy.http1.head import (
-    CHUNKED,
-    MAX_TARGET,
-    RequestHead,
-    RequestHeads,
-)
+from proxy.http1.head import CHUNKED, MAX_TARGET, RequestHead, RequestHeads
 
 LOOP = asyncio.new_event_loop()  # the parser asks for one and never uses it
 LOOP.close()
@@ -351,6 +346,57 @@ def test_unknown_expectations_are_417() -> None:
 def test_only_a_peer_sidecar_may_say_smi_mesh(trusted: bool) -> None:
     head = read(get(b"smi-mesh-retry: spent", b"smi_mesh_retry: spent", b"SMI.mesh-retry: x"), trusted=trusted)
     assert head.lines == ([b"smi-mesh-retry: spent\r\n"] if trusted else [])
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [b"smi-mesh-client-id", b"SMI-Mesh-Client-ID", b"smi_mesh_client_id", b"smi.mesh.client.id", b"smi-mesh~client+id"],
+)
+def test_who_calls_is_not_for_the_caller_to_say(name: bytes, trusted: bool) -> None:
+    assert read(get(name + b": bank/admin"), trusted=trusted).lines == []
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        b"h2c",
+        b"H2C",
+        b"h2",
+        b"HTTP/2.0",
+        b"HTTP/1.1",
+        b"TLS/1.3",
+        b"websocket, h2c",
+        b"h2c,websocket",
+        b"websocket,\thttp/2.0",
+    ],
+)
+def test_an_upgrade_to_what_nobody_would_judge_is_none(upgrade: bytes) -> None:
+    assert read(get(b"Connection: upgrade", b"Upgrade: " + upgrade)).upgrade == b""
+
+
+REPEATED = [
+    [b"User-Agent: a", b"user-agent: b"],
+    [b"Content-Type: text/plain", b"Content-Type: text/html"],
+    [b"ETag: a", b"Server: b", b"~server: x", b"~~server: x", b"Server: c", b"ETag: d"],
+    [b"Max-Forwards: 1", b"Max-Forwards: 1"],
+    [b"Content-Location: a", b"Content-Range: b", b"Content-Location: c", b"content-range: d"],
+]
+
+
+@pytest.mark.parametrize("lines", REPEATED, ids=repr)
+@pytest.mark.parametrize("target", [b"/", "/é".encode(), b"http://web/x"])
+def test_repeated_headers_that_frame_nothing_pass_as_they_are(lines: list[bytes], target: bytes) -> None:
+    heads = RequestHeads(LOOP, trusted=False)
+    for _ in range(2):
+        head = heads.parse(get(*lines, start=b"GET " + target + b" HTTP/1.1"))
+        assert head.lines == [line + b"\r\n" for line in lines]
+    assert heads.parse(get(b"~server: x")).lines == [b"~server: x\r\n"]
+
+
+@pytest.mark.parametrize("line", [b"Host: web", b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+def test_repeated_headers_that_frame_or_route_are_refused_beside_others_too(line: bytes) -> None:
+    assert refused(get(b"Server: a", b"Server: b", line, line)) == 400
 
 
 def test_connection_cannot_delete_what_frames_or_identifies() -> None:

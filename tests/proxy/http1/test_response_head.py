@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from proxy.errors import BadResponse
-from proxy.http1.head import CHUNKED, UNTIL_CLOSE, ResponseHead, ResponseHeads, trailer_lines
+from proxy.http1.head import CHUNKED, UNTIL_CLOSE, trailer_lines
+from proxy.http1.response import ResponseHead, ResponseHeads
 
 LOOP = asyncio.new_event_loop()  # the parser asks for one and never uses it
 LOOP.close()
