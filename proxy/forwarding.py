@@ -65,11 +65,13 @@ class Forwarding:
     async def open(self, target: EndpointState) -> ClientConnection:
         """A connection to ``target``. Raises ``Unavailable``: nothing of a request was delivered."""
         connection = await open_connection(self.loop, target, self.contexts, self.trust_domain)
-        if connection.peer in self.own:
+        peer = connection.peer
+        if peer in self.own:
             connection.abort()
             raise Unavailable(502, Reason.LOOP, f"{target.name} is this sidecar")
-        if not connection.usable:
-            # Closed while this task waited for its turn: nobody would ever tell an exchange.
+        if not connection.usable or not peer[0]:
+            # Closed while this task waited for its turn: nobody would ever tell an exchange. A socket that was reset
+            # has no peer any more, before anybody is told of it.
             connection.close()
             raise connect_failure(f"{target.name}: closed as soon as it was open")
         return connection
