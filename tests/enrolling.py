@@ -11,13 +11,16 @@ from pathlib import Path
 
 from aiohttp import web
 
-from proxy.contract.config import Control, Listeners, Sidecar, TlsFiles
+from proxy.contract.config import Control, Listeners, Sidecar, TlsFiles, Trust
 from proxy.tls import Contexts
 from translator.identity.authority import Authority
 from translator.identity.enrol import PATH, enrolment
 from translator.identity.serving import serving_context
 from translator.identity.subject import SidecarIdentity
 from translator.identity.tokens import mint, verify
+
+KEY = b"k" * 32
+"""What the mesh's tokens are signed with."""
 
 WEB = SidecarIdentity(namespace="shop", service_account="web", pod="web-0")
 LIFETIME = timedelta(seconds=100)
@@ -39,9 +42,13 @@ class Clock:
 
 @dataclass
 class Controller:
-    """``asked`` has one entry for each request: what it was proved with, and the answer's status."""
+    """``asked`` has one entry for each request: what it was proved with, and the answer's status.
+
+    ``trust`` is what is told with each certificate.
+    """
 
     authority: Authority
+    trust: Trust
     port: int = 0
     asked: list[tuple[str, int]] = field(default_factory=list)
 
@@ -52,8 +59,10 @@ class Controller:
 
 @asynccontextmanager
 async def controller(authority: Authority, clock: Clock, port: int = 0) -> AsyncIterator[Controller]:
-    running = Controller(authority)
-    handle = enrolment(replace(authority, now=clock.now), partial(verify, authority.token_key), LIFETIME)
+    running = Controller(authority, authority.trust())
+    handle = enrolment(
+        lambda: (replace(running.authority, now=clock.now), running.trust), partial(verify, KEY), LIFETIME
+    )
 
     async def noting(request: web.Request) -> web.Response:
         answer = await handle(request)
@@ -83,12 +92,12 @@ class Pod:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        self.give(mint(self.authority.token_key, WEB) + "\n")
+        self.give(mint(KEY, WEB) + "\n")
         self.trust(self.authority.bundle)
 
-    def trust(self, bundle: bytes) -> None:
+    def trust(self, bundle: str) -> None:
         fresh = self.folder / "bundle.new"
-        fresh.write_bytes(bundle)
+        fresh.write_text(bundle)
         fresh.rename(self.folder / "bundle.pem")
 
     def give(self, token: str) -> None:
@@ -122,4 +131,5 @@ class Pod:
             listeners=Listeners(address="127.0.0.1"),
             tls=self.files,
             control=control,
+            state=str(self.folder),
         )

@@ -133,7 +133,7 @@ def test_a_new_certificate_retires_what_is_idle() -> None:
     endpoints = Endpoints(lambda: 0.0)
     connection = idle()
     endpoints.get(ENDPOINT).release(connection, 0.0)
-    endpoints.retire_idle()
+    endpoints.retire()
 
     assert connection.closed
 

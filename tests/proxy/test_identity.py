@@ -225,7 +225,7 @@ def test_a_wrong_token_gets_no_certificate_and_is_tried_again(pod: Pod, authorit
 
 def test_a_new_root_is_taken_up_without_a_restart(pod: Pod, authority: Authority, tmp_path: Path) -> None:
     """Both roots are trusted first, then leaves come from the new one, then the old one leaves the bundle."""
-    successor = replace(Authority.create(tmp_path / "next"), token_key=authority.token_key)
+    successor = Authority.create(tmp_path / "next")
     both = authority.bundle + successor.bundle
 
     async def main() -> None:
@@ -252,7 +252,7 @@ def test_a_new_root_is_taken_up_without_a_restart(pod: Pod, authority: Authority
 def test_a_bundle_that_no_longer_covers_the_certificate_leads_to_a_new_one(
     pod: Pod, authority: Authority, tmp_path: Path
 ) -> None:  # fmt: skip
-    successor = replace(Authority.create(tmp_path / "next"), token_key=authority.token_key)
+    successor = Authority.create(tmp_path / "next")
 
     async def main() -> None:
         clock = Clock()
@@ -450,7 +450,7 @@ def test_no_secret_is_ever_logged(pod: Pod, authority: Authority, caplog: pytest
             assert len(pod.rotated) == 2
         clock.pass_(50)
         await identity.step()
-        pod.trust(b"damaged")
+        pod.trust("damaged")
         await identity.step()
 
     run(main)

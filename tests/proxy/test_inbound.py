@@ -16,7 +16,7 @@ from wire import HOST, OK, App, Playing, play, playing, to
 
 from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Source
 from proxy.preface import encode_preface
-from proxy.tls import MESH_ALPN, Contexts, Pair, build_contexts, mesh_context
+from proxy.tls import MESH_ALPN, Contexts, build_contexts, mesh_context
 
 CLIENT = "spiffe://cluster.local/ns/default/sa/client"
 SERVER = "spiffe://cluster.local/ns/default/sa/server"
@@ -297,34 +297,6 @@ def test_a_preface_does_not_lead_to_the_sidecars_own_ports() -> None:
             for port in (mesh.far.outbound, mesh.far.mesh, mesh.far.clear):
                 answer = await by_hand(mesh.far.mesh, contexts_of(CLIENT).client, encode_preface(port) + GET)
                 assert b"smi-mesh-reason: loop" in answer, port
-
-    play(scene())
-
-
-def stranger() -> Pair:
-    return forge.Root().sign(Leaf(uris=(CLIENT,)))
-
-
-# OpenSSL does not even load the one to show it, and aiofastnet ends the handshake of the other itself, loudly.
-ELSEWHERE = {"names cut short", "non-ASCII name"}
-SHOWN = {name: pair for name, pair in forge.BAD.items() if name not in ELSEWHERE}
-
-
-@pytest.mark.parametrize("pair", [stranger, *SHOWN.values()], ids=["stranger", *SHOWN])
-def test_a_certificate_that_is_no_identity_gets_no_answer(pair: object) -> None:
-    assert callable(pair)
-    made = pair()
-
-    async def scene() -> None:
-        async with (
-            App() as app,
-            playing(
-                Config(inbound=ALLOW), pod="server-0", account="server", contexts=contexts_of(SERVER), app=app
-            ) as far,
-        ):
-            context = mesh_context(ssl.PROTOCOL_TLS_CLIENT, made, forge.trusted().pem)
-            assert await by_hand(far.mesh, context, encode_preface(app.port) + GET) == b""
-            assert app.ends == []
 
     play(scene())
 
