@@ -81,9 +81,8 @@ async def knock(port: int, context: ssl.SSLContext, request: bytes) -> bytes:
 
 
 def test_no_caller_with_a_bad_certificate_is_heard() -> None:
-    got_through: dict[str, bytes] = {}
-
     async def scene() -> None:
+        got_through: dict[str, bytes] = {}
         async with App(lambda _: OK) as app, playing(Config(inbound=ANYBODY), contexts=own(), app=app) as sidecar:
             request = encode_preface(app.port) + GET
             for name, context in [*shown(ssl.PROTOCOL_TLS_CLIENT), ("no certificate", without_certificate())]:
@@ -91,11 +90,12 @@ def test_no_caller_with_a_bad_certificate_is_heard() -> None:
                 forgive_loudness(sidecar, name)
                 if answer or app.ends:
                     got_through[name] = answer
+                    app.ends.clear()
+            assert got_through == {}
             assert (await knock(sidecar.mesh, own().client, request)).startswith(b"HTTP/1.1 200 OK")
             assert len(app.requests) == 1
 
     play(scene())
-    assert got_through == {}
 
 
 def test_a_handshake_that_never_ends_makes_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_handshake_that_never_ends_makes_room_again(monkeypatch: pytest.Monkey
             forgive_loudness(sidecar, "non-ASCII name")
             assert await knock(sidecar.mesh, own().client, request) == b"", "all places are taken"
             async with asyncio.timeout(10):
-                while not await knock(sidecar.mesh, own().client, request):
+                while not await knock(sidecar.mesh, own().client, request):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 
     play(scene())
@@ -151,9 +151,8 @@ def there(port: int, version: int) -> Config:
 
 
 def test_no_server_with_a_bad_certificate_is_sent_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    got_something: dict[str, bytes] = {}
-
     async def scene() -> None:
+        got_something: dict[str, bytes] = {}
         async with playing(Config(), contexts=own()) as sidecar:
             for version, (name, context) in enumerate(shown(ssl.PROTOCOL_TLS_SERVER), 1):
                 async with impostor(context) as (server, port):
@@ -167,13 +166,13 @@ def test_no_server_with_a_bad_certificate_is_sent_anything(monkeypatch: pytest.M
                 refused = answer.reason == "connect-failure" and "expected" not in answer.headers["smi-mesh-reason"]
                 if server.heard or not refused:
                     got_something[name] = server.heard or answer.headers["smi-mesh-reason"].encode()
+            assert got_something == {}
             async with impostor(own().server) as (server, port):
                 sidecar.sidecar.apply(there(port, 1000))
                 assert (await sidecar.ask(GET)).status == 200
                 assert server.heard.startswith(encode_preface(80) + b"GET /secret ")
 
     play(scene())
-    assert got_something == {}
 
 
 def test_a_good_certificate_of_somebody_else_is_sent_nothing() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import aiofastnet
@@ -310,6 +311,27 @@ def test_open_connections_outlive_an_exchange_of_leaf_and_root() -> None:
 def test_a_key_of_another_certificate_is_refused() -> None:
     with pytest.raises(PairRejected, match="MISMATCH"):
         contexts_of(replace(forge.good(), key=forge.good().key))
+
+
+def test_a_context_in_use_would_be_broken_by_it_and_ours_is_not(tmp_path: Path) -> None:
+    """Why no context is ever changed: this is what ``load_cert_chain`` leaves of one."""
+    in_use, broken = contexts_of(forge.good()), contexts_of(forge.good())
+    mismatched = replace(forge.good(), key=forge.good().key)
+    with pytest.raises(ssl.SSLError, match="MISMATCH"):
+        broken.server.load_cert_chain(*forge.save(mismatched, tmp_path))
+    with pytest.raises(PairRejected):
+        contexts_of(mismatched)
+
+    async def main() -> None:
+        async with listening(lambda: broken.server, lambda: End(echo=True)) as port:
+            assert (await connect(port, in_use.client, End())).verdict.startswith("rejected: handshake")
+        async with listening(lambda: in_use.server, lambda: End(echo=True)) as port:
+            client = await connect(port, in_use.client, End(greeting=b"hello"))
+            await eventually(lambda: bytes(client.received) == b"hello")
+            assert client.transport is not None
+            client.transport.close()
+
+    run(main)
 
 
 @pytest.mark.parametrize("name", [*BAD, *UNCHAINED])
