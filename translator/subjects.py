@@ -99,7 +99,7 @@ def binding_findings(world: World, binding: IdentityBinding) -> list[Finding]:
         if domain in world.settings.federated:
             if _foreign_identity(text):
                 continue
-            reason, why = Reason.INVALID_IDENTITY, "no SPIFFE ID"
+            reason, why = Reason.INVALID_IDENTITY, "it names no workload"
         elif domain != world.settings.trust_domain:
             reason = Reason.FOREIGN_TRUST_DOMAIN
             why = f"trust domain {domain!r} is not this mesh's, and no bundle of it is configured"

@@ -93,7 +93,7 @@ class Rotation:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._lifetime, self._clock = directory, options.lifetime, clock
-        if options.ca is None:
+        if options.ca is None and not (directory / "ca").exists():
             Authority.create(directory, trust_domain)
         self._wanted = Wanted(options.ca or directory / "ca", options.federated, trust_domain)
         self._wanted.look()
