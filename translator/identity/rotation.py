@@ -38,6 +38,12 @@ OVERLAP: Final = 6.0
 """Seconds for which a step has to be due: a sidecar gives a handshake 5, and one that is under way still goes by
 what was in force when it began."""
 
+PATIENCE: Final = 10.0
+"""Seconds that a stage may take without a word; renewing takes 3."""
+
+NAMED: Final = 10
+"""Pods named in one line of the log; the API names all."""
+
 RETRY: Final = 10.0
 """Seconds until a step that failed (a full disk) is tried again."""
 
@@ -104,6 +110,7 @@ class Rotation:
         self._due_since: tuple[Step, float] | None = None
         self._renew_at = self.authority.now()
         self._retry_at = 0.0
+        self._say_at = 0.0
         self._outlets: Outlets
 
     def in_force(self) -> tuple[Authority, Trust]:
@@ -169,15 +176,21 @@ class Rotation:
         sidecars, wanted = self._outlets.sidecars(), self._wanted.authority
         if sidecars is not None and wanted is not None:
             step = next_step(_anchors(self.authority), _anchors(wanted), self.trust.generation, sidecars)
-            self._note(step)
+            self._note(step, now)
             if self._is_due(step, now):
                 await self._take(step, wanted)
         if self.authority.now() >= self._renew_at:
             await self._serve(self.authority)
 
-    def _note(self, step: Step) -> None:
-        if step.stage is not self.step.stage or step.waiting != self.step.waiting:
-            log.info("rollout stage=%s waiting=%s", step.stage, ",".join(step.waiting) or "nobody")
+    def _note(self, step: Step, now: float) -> None:
+        """Says when the stage changes, and now and then who keeps it from doing so."""
+        if step.stage is not self.step.stage:
+            log.info("rollout stage=%s", step.stage)
+            self._say_at = now + PATIENCE
+        elif step.waiting and now >= self._say_at:
+            some = ",".join(step.waiting[:NAMED])
+            log.warning("rollout waits stage=%s pods=%d among=%s", step.stage, len(step.waiting), some)
+            self._say_at = now + PATIENCE
         self.step = step
 
     def _is_due(self, step: Step, now: float) -> bool:

@@ -22,7 +22,7 @@ from proxy.contract.config import Trust
 from translator.identity.authority import Authority, AuthorityError, write_ca
 from translator.identity.rollout import SidecarTrust, Stage
 from translator.identity.roots import new_root, private_pem
-from translator.identity.rotation import OVERLAP, POLL, POLL_ROLLOUT, RETRY, Outlets, Rotation
+from translator.identity.rotation import OVERLAP, PATIENCE, POLL, POLL_ROLLOUT, RETRY, Outlets, Rotation
 from translator.identity.wanted import IdentityOptions
 
 PARTNER = forge.Root().pem
@@ -89,7 +89,9 @@ def test_at_the_start_the_files_are_in_force_and_told(mesh: Mesh) -> None:
     run(main)
 
 
-def test_a_new_root_comes_into_force_in_three_steps_as_sidecars_follow(mesh: Mesh) -> None:
+def test_a_new_root_comes_into_force_in_three_steps_as_sidecars_follow(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         rotation = await mesh.started()
         mesh.follow()
@@ -103,8 +105,11 @@ def test_a_new_root_comes_into_force_in_three_steps_as_sidecars_follow(mesh: Mes
         assert await rotation.advance() == POLL_ROLLOUT
         assert rotation.shown().stage is Stage.TRUSTING
         assert rotation.shown().waiting == ("shop/web-0",)
-        mesh.time += 1000
-        await rotation.advance()
+        mesh.time += PATIENCE
+        for _ in range(3):
+            await rotation.advance()
+        said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert said == ["rollout waits stage=trusting pods=1 among=shop/web-0"]
         assert len(mesh.told) == 2, "nobody says that the sidecar trusts the new root"
 
         mesh.follow()
