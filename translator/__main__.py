@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from proxy.contract.spiffe import is_trust_domain
 from translator.controller import Options, run
 from translator.identity.authority import LEAF_LIFETIME, AuthorityError
 from translator.identity.tokens import TokenKeyDamaged
@@ -76,7 +77,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _federated(text: str) -> tuple[str, Path]:
-    domain, _, path = text.partition("=")
+    domain, separator, path = text.partition("=")
+    if not separator or not is_trust_domain(domain):
+        raise argparse.ArgumentTypeError(f"{text!r} is not TRUST_DOMAIN=FILE")
     return domain, Path(path)
 
 

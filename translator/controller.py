@@ -128,7 +128,7 @@ async def run(options: Options) -> None:
     directory, trust_domain = options.state.directory, options.settings.trust_domain
     rotation = await asyncio.to_thread(Rotation, directory, options.identity, trust_domain)
     controller = Controller(options, rotation)
-    runners = await _serve(controller, rotation, options)
+    site, runners = await _serve(controller, rotation, options)
     log.info("serving control=%s:%d api=%s", options.mesh.control_address, options.mesh.control_port, options.mesh.url)
     try:
         async with asyncio.TaskGroup() as group:
@@ -142,12 +142,15 @@ async def run(options: Options) -> None:
             for task in tasks:
                 task.cancel()
     finally:
+        site.close()
         for runner in runners:
             await runner.cleanup()
     log.info("ended")
 
 
-async def _serve(controller: Controller, rotation: Rotation, options: Options) -> list[web.AppRunner]:
+async def _serve(
+    controller: Controller, rotation: Rotation, options: Options
+) -> tuple[ControlSite, list[web.AppRunner]]:
     key, mesh = tokens.token_key(options.state.directory), options.mesh
     control = web.Application()
     answer = enrol.enrolment(rotation.in_force, lambda token: tokens.verify(key, token), options.identity.lifetime)
@@ -166,7 +169,7 @@ async def _serve(controller: Controller, rotation: Rotation, options: Options) -
         )
     )  # fmt: skip
     await web.TCPSite(runners[1], api.ADDRESS, mesh.api_port).start()
-    return runners
+    return site, runners
 
 
 async def _follow_pods(controller: Controller) -> None:

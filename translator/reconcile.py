@@ -133,14 +133,15 @@ class Reconciler:
     def sidecar_trust(self) -> list[SidecarTrust] | None:
         """What each sidecar trusts and holds, None while the world is not known.
 
-        A pod that never had a stream counts as soon as it is ready: it serves, and is on its way here.
+        A pod that has not acknowledged anything yet counts as soon as it is ready: it serves, and is on its way
+        here. Before that it is starting, with what is in force when it enrols.
         """
         if self.world is None:
             return None
         found = []
         for pod in self.world.pods:
             known = self.subscribers.get(pod.meta.key)
-            if pod.meshed and (pod.ready or known is not None):
+            if pod.meshed and (pod.ready or (known is not None and known.acknowledged is not None)):
                 found.append(_trust_of(pod.meta.key, known))
         return found
 

@@ -11,9 +11,9 @@ All of it is plain immutable data. Keys:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 DefaultPolicy = Literal["same-identity", "deny", "allow"]
 Algorithm = Literal["ewma", "least-request", "round-robin", "hash"]
@@ -208,7 +208,7 @@ class Trust(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bundle: str
     federated: dict[str, str] = {}
     issuer: str = ""
-    generation: int = 0
+    generation: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,7 +23,7 @@ from proxy.contract.bundle import as_bundle, read_bundle
 from proxy.contract.config import Trust
 from smi.problems import Problem
 from translator.identity import inforce
-from translator.identity.authority import Authority, AuthorityError
+from translator.identity.authority import BUNDLE, Authority, AuthorityError
 from translator.identity.rollout import Anchors, SidecarTrust, Stage, Step, next_step
 from translator.identity.serving import serving_context
 from translator.identity.wanted import IdentityOptions, Wanted
@@ -98,6 +98,8 @@ class Rotation:
         trust_domain: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if trust_domain in options.federated:
+            raise AuthorityError(f"{trust_domain} is this mesh's own trust domain: its roots are in the CA's {BUNDLE}")
         self._directory, self._lifetime, self._clock = directory, options.lifetime, clock
         if options.ca is None and not (directory / "ca").exists():
             Authority.create(directory, trust_domain)
@@ -118,9 +120,14 @@ class Rotation:
         return self.authority, self.trust
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def wrong(self) -> tuple[Problem, ...]:
         """What is wrong with the operator's files."""
-        return self._wanted.problems
+        return self._wanted.wrong
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with them, and what will soon be."""
+        return self._wanted.wrong + self._wanted.ending
 
     async def start(self, outlets: Outlets) -> None:
         """Serves and tells what is in force. Raises ``AuthorityError`` or ``OSError``."""
@@ -165,7 +172,7 @@ class Rotation:
             return held
         wanted = self._wanted.authority
         if wanted is None:
-            raise AuthorityError("; ".join(f"{one.file}: {one.message}" for one in self.problems))
+            raise AuthorityError("; ".join(f"{one.file}: {one.message}" for one in self.wrong))
         trust = wanted.trust(_generation(0), self._wanted.federated)
         inforce.store(self._directory, wanted, trust)
         return wanted, trust

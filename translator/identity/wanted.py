@@ -10,7 +10,7 @@ Neighbours: ``translator.identity.rotation`` brings it into force.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,10 @@ from translator.identity.serving import serving_context
 
 MIN_LIFETIME: Final = timedelta(seconds=5)
 """Of leaves: a shorter one leaves no time for an attempt to renew that fails."""
+
+
+NOTICE: Final = timedelta(days=60)
+"""Before the end of an issuer or root it is told, as `linkerd check` does; of a short life the last tenth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +105,32 @@ class Wanted:
                     file.good()
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the files; the last good state stays in force."""
+    def wrong(self) -> tuple[Problem, ...]:
+        """What is wrong with the files; the last good state stays."""
         watched = [(self._folder, self._ca), *self._bundles.values()]
         return tuple(_problem(path, file.problem) for path, file in watched if file.problem)
+
+    @property
+    def ending(self) -> tuple[Problem, ...]:
+        """What will soon be of no use."""
+        return tuple(_ending(self._folder, self.authority)) if self.authority is not None else ()
 
 
 def _check_same_key(before: Authority | None, after: Authority) -> None:
     """Who holds a certificate of which root could not be told apart by the issuer's key."""
     if before is not None and before.key_id == after.key_id and before.anchor != after.anchor:
         raise AuthorityError(f"{ISSUER} has the key of the one before, but another root: make a new key for it")
+
+
+def _ending(folder: Path, authority: Authority) -> Iterator[Problem]:
+    """Certificates of the CA that have little of their life left: nothing is issued beyond it."""
+    for name, certificate in ((ISSUER, authority.issuer), *((BUNDLE, root) for root in authority.roots)):
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if end - authority.now() < min(NOTICE, (end - begin) / 10):
+            message = (
+                f"{certificate.subject.rfc4514_string()} ends at {end:%Y-%m-%d %H:%M} UTC: put a new one in its place"
+            )
+            yield Problem(file=str(folder / name), line=1, field="file", message=message)
 
 
 def _problem(path: Path, why: str) -> Problem:

@@ -75,8 +75,8 @@ def _begin_identity(settings: Settings, state: MeshState) -> None:
         rotation = Rotation(state.directory, options, TRUST_DOMAIN)
     except AuthorityError as error:
         raise CaUnusable(str(error)) from error
-    if rotation.problems:
-        raise CaUnusable("; ".join(f"{problem.file}: {problem.message}" for problem in rotation.problems))
+    if rotation.wrong:
+        raise CaUnusable("; ".join(f"{problem.file}: {problem.message}" for problem in rotation.wrong))
 
 
 async def _run(settings: Settings, around: Surroundings, subnet: Subnet, token_key: bytes, console: Console) -> int:

@@ -374,3 +374,25 @@ def test_a_renewed_issuer_with_the_same_key_signs_from_then_on(mesh: Mesh, tmp_p
         assert "make a new key" in rotation.problems[0].message
 
     run(main)
+
+
+@pytest.mark.parametrize(("left", "told"), [(timedelta(hours=6), False), (timedelta(hours=4), True)])
+def test_an_issuer_that_ends_soon_is_told_in_time(mesh: Mesh, left: timedelta, told: bool) -> None:
+    """It began two days ago; its last tenth is told."""
+    root = forge.Root()
+    ending = root.new_ca(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")]), root.key_id, end=left)
+    write_ca(mesh.ca, as_bundle([ending]), as_bundle([ending]), private_pem(root.key))
+
+    async def main() -> None:
+        rotation = await mesh.started()
+        assert [Path(problem.file).name for problem in rotation.problems] == ["issuer.crt", "ca.crt"] * told
+        assert not rotation.wrong
+        assert all(problem.message.startswith("CN=short ends at ") for problem in rotation.problems)
+
+    run(main)
+
+
+def test_our_own_trust_domain_is_none_of_the_others(mesh: Mesh, tmp_path: Path) -> None:
+    mesh.federated = {"cluster.local": tmp_path}
+    with pytest.raises(AuthorityError, match="own trust domain"):
+        mesh.rotation()
