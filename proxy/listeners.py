@@ -148,8 +148,8 @@ class ListenerSet:
 
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
         try:
-            # A deadline of our own: aiofastnet never returns if it cannot decode a name in the peer's certificate.
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            # A later deadline of our own: aiofastnet never returns if it cannot decode a name in a certificate.
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT + 1):
                 await aiofastnet.connect_accepted_socket(
                     self._loop,
                     lambda: _protocol(MeshConnection(self._inbound, contexts.federation)),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from proxy.contract.config import Control, Listeners, Sidecar, TlsFiles, Trust
+from proxy.identity import WorkloadIdentity
 from proxy.tls import Contexts
 from translator.identity.authority import Authority
 from translator.identity.enrol import PATH, enrolment
@@ -133,3 +136,26 @@ class Pod:
             control=control,
             state=str(self.folder),
         )
+
+
+NOBODY = Control(address="127.0.0.1", port=9, identity="spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller")
+"""Where no controller is."""
+
+
+def identity_of(pod: Pod, control: Control | None, clock: Clock) -> WorkloadIdentity:
+    return WorkloadIdentity(pod.sidecar(control), on_rotate=pod.rotated.append, now=clock.now, random=lambda: 0.0)
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 30))
+
+
+async def wait(identity: WorkloadIdentity, clock: Clock, until: Callable[[], object], steps: int = 20) -> None:
+    """Steps through time as ``run`` would, at once."""
+    for _ in range(steps):
+        delay = await identity.step()
+        if until():
+            return
+        clock.pass_(delay)
+    raise AssertionError("not within the steps")

@@ -85,7 +85,12 @@ def read_bundles(_context: click.Context, _parameter: click.Parameter, given: tu
     help="A CA of your own: ca.crt, issuer.crt, issuer.key.  [default: one made for this mesh]",
 )
 @click.option(
-    "--issuance-lifetime", type=lifetime, default="48h", show_default=True, help="The life of the pods' certificates."
+    "--issuance-lifetime",
+    type=lifetime,
+    default="48h",
+    show_default=True,
+    metavar="DURATION",
+    help="The life of the pods' certificates.",
 )
 @click.option(
     "--federate",

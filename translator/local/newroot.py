@@ -72,6 +72,8 @@ def _follow(mesh: MeshRecord, fingerprint: str, deadline: float, say: Callable[[
 
 
 def _late(shown: dict[str, Any]) -> str:
+    if not shown:
+        return "the new root is in its place, but the controller does not answer; it takes it up when it runs again"
     waiting = ", ".join(shown.get("waitingFor", ())) or "nobody"
     return f"the new root is not yet in force; it waits for: {waiting}. The exchange goes on by itself"
 
