@@ -149,6 +149,11 @@ class Authority:
         return found
 
     @property
+    def ends(self) -> datetime:
+        """When it can be used no more: no certificate outlives its issuer or root."""
+        return min(self.issuer.not_valid_after_utc, self.anchor.not_valid_after_utc)
+
+    @property
     def key_id(self) -> str:
         """What certificates of this issuer call it (hex): ``Peer.issuer``."""
         return (_issued_by(self.issuer).key_identifier or b"").hex()

@@ -132,8 +132,9 @@ class Rotation:
     async def start(self, outlets: Outlets) -> None:
         """Serves and tells what is in force. Raises ``AuthorityError`` or ``OSError``."""
         self._outlets = outlets
-        await self._serve(self.authority)
-        outlets.publish(self.trust)
+        if not await self._succeeded():
+            await self._serve(self.authority)
+            outlets.publish(self.trust)
 
     async def advance(self) -> float:
         """Looks at the files and does what is due now; returns the seconds until to be called again."""
@@ -169,6 +170,7 @@ class Rotation:
         except AuthorityError as error:
             log.error("what was in force is lost, the files count error=%s", error)
         if held is not None:
+            self._wanted.remember(held[1].federated)
             return held
         wanted = self._wanted.authority
         if wanted is None:
@@ -177,7 +179,18 @@ class Rotation:
         inforce.store(self._directory, wanted, trust)
         return wanted, trust
 
+    async def _succeeded(self) -> bool:
+        """What has ended gives way at once to what is wanted: there is no certificate left that could be lost."""
+        wanted = self._wanted.authority
+        if wanted is None or self.authority.ends > self.authority.now() or wanted.ends <= wanted.now():
+            return False
+        roots = dict.fromkeys((*wanted.roots, *self.authority.roots))
+        await self._put_in_force(replace(wanted, bundle=as_bundle(roots)))
+        return True
+
     async def _advance(self, now: float) -> None:
+        if await self._succeeded():
+            return
         if self._wanted.federated != self.trust.federated:
             await self._put_in_force(self.authority)
         sidecars, wanted = self._outlets.sidecars(), self._wanted.authority

@@ -83,6 +83,12 @@ class Wanted:
         self._ca = WatchedFiles(*(folder / name for name in (BUNDLE, ISSUER, ISSUER_KEY)))
         self._bundles = {domain: (path, WatchedFiles(path)) for domain, path in federated.items()}
 
+    def remember(self, federated: Mapping[str, str]) -> None:
+        """What bundles were when they were good last: they stand in for files that are not."""
+        for domain in self._bundles:
+            if domain in federated:
+                self.federated.setdefault(domain, federated[domain])
+
     def look(self) -> None:
         """Takes up what was replaced."""
         if self._ca.changed():

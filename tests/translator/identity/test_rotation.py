@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.contract.bundle import as_bundle
 from proxy.contract.config import Trust
+from translator.identity import inforce
 from translator.identity.authority import Authority, AuthorityError, write_ca
 from translator.identity.rollout import SidecarTrust, Stage
 from translator.identity.roots import new_root, private_pem
@@ -311,6 +312,10 @@ def test_bundles_of_other_trust_domains_are_followed(mesh: Mesh, tmp_path: Path)
         assert mesh.told[-1].federated["partner.example"] == PARTNER
         assert [problem.message for problem in rotation.problems] == ["the bundle cannot be read as PEM certificates"]
 
+        again = await mesh.started()
+        await again.advance()
+        assert mesh.told[-1].federated["partner.example"] == PARTNER, "the last good one outlives a restart"
+
         mesh.federated = {}
         again = await mesh.started()
         await again.advance()
@@ -396,3 +401,32 @@ def test_our_own_trust_domain_is_none_of_the_others(mesh: Mesh, tmp_path: Path) 
     mesh.federated = {"cluster.local": tmp_path}
     with pytest.raises(AuthorityError, match="own trust domain"):
         mesh.rotation()
+
+
+def test_an_issuer_that_has_ended_gives_way_at_once(mesh: Mesh) -> None:
+    """While it runs, and where it is found at a start; no sidecar could follow, for each has ended with it."""
+
+    async def main() -> None:
+        for running in (True, False):
+            rotation = await mesh.started()
+            late = rotation.authority.ends
+            new = mesh.new_ca()
+            if running:
+                object.__setattr__(rotation.authority, "now", lambda late=late: late)
+                await rotation.advance()
+            else:
+                ended(mesh, rotation.authority)
+                rotation = await mesh.started()
+            assert rotation.authority.issuer == new
+            assert mesh.told[-1].issuer == rotation.authority.key_id
+            mesh.follow()
+
+    run(main)
+
+
+def ended(mesh: Mesh, authority: Authority) -> None:
+    """What was in force, as it is when its time is over."""
+    root = forge.Root()
+    past = root.new_ca(authority.issuer.subject, root.key_id, end=timedelta(seconds=-1))
+    held = Authority.of(as_bundle([past]), as_bundle([past]).encode(), private_pem(root.key), "cluster.local")
+    inforce.store(mesh.directory, held, held.trust(generation=mesh.told[-1].generation))
