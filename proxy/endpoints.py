@@ -7,6 +7,7 @@ from them.
 
 from __future__ import annotations
 
+import math
 import select
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MAX_IDLE: Final = 256
 # Seconds a connection may lie idle: below what applications commonly allow (60 s and more).
 IDLE_LIMIT: Final = 30.0
-# Seconds a connection may be used at all, so that rotated certificates reach every connection.
+# Seconds a connection may be used at all, below the life of certificates, whose renewal ends it as well.
 AGE_LIMIT: Final = 1800.0
 
 
@@ -35,7 +36,7 @@ class EndpointState:
     verdict; ``load.pending`` goes down again when the whole exchange is over.
     """
 
-    __slots__ = ("circuit", "endpoint", "gone", "idle", "load", "name", "seed")
+    __slots__ = ("_retired", "circuit", "endpoint", "gone", "idle", "load", "name", "seed")
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
@@ -43,6 +44,7 @@ class EndpointState:
         self.circuit = Circuit()
         self.idle: deque[ClientConnection] = deque()
         self.gone = False
+        self._retired = -math.inf
         self.name = endpoint.pod or f"{endpoint.ip}:{endpoint.port}"
         self.seed = seed_of(self.name)
 
@@ -89,7 +91,8 @@ class EndpointState:
 
     def release(self, connection: ClientConnection, now: float) -> None:
         """Keep a connection whose exchange ended cleanly, unless it is too old or nobody wants it."""
-        if self.gone or not connection.usable or now - connection.opened > AGE_LIMIT or len(self.idle) >= MAX_IDLE:
+        old = now - connection.opened > AGE_LIMIT or connection.opened <= self._retired
+        if self.gone or old or not connection.usable or len(self.idle) >= MAX_IDLE:
             connection.close()
             return
         connection.idle_since = now
@@ -100,8 +103,9 @@ class EndpointState:
         if connection in self.idle:
             self.idle.remove(connection)
 
-    def retire(self) -> None:
+    def retire(self, now: float) -> None:
         """Close what is idle; connections in use close when they come back."""
+        self._retired = now
         while self.idle:
             self.idle.pop().close()
 
@@ -135,9 +139,9 @@ class Endpoints:
         for endpoint in [endpoint for endpoint in self._states if endpoint not in wanted]:
             state = self._states.pop(endpoint)
             state.gone = True
-            state.retire()
+            state.retire(self._now())
 
-    def retire_idle(self) -> None:
-        """Close idle connections everywhere (a new certificate is in force)."""
+    def retire(self) -> None:
+        """Close idle connections everywhere, and those in use when they come back: new certificates are in force."""
         for state in self._states.values():
-            state.retire()
+            state.retire(self._now())

@@ -13,19 +13,20 @@ from datetime import datetime
 from typing import Final
 
 import aiohttp
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.contract.config import Control
+from proxy.contract.messages import Issued
 from proxy.controller import controller_session, controller_url
 from proxy.errors import SidecarError
-from proxy.tls import Pair
 
 PATH: Final = "/identity/v1/certificate"
 
-MAX_ANSWER: Final = 32 * 1024
-"""Bytes of an answer: a certificate has about 900, a chain of them a few thousand."""
+MAX_ANSWER: Final = 1024 * 1024
+"""Bytes of an answer: a certificate has about 900, a bundle of a hundred roots 100,000; there may be several."""
 
 MAX_REASON: Final = 200
 """Characters of a refusal's text that are kept for the log."""
@@ -59,8 +60,8 @@ async def enrol(
     context: ssl.SSLContext,
     token: str,
     now: Callable[[], datetime],
-) -> Pair:
-    """A new pair from the controller, unchecked but for its size.
+) -> tuple[bytes, Issued]:
+    """A new private key (PEM) and the controller's answer for it, unchecked but for its size and form.
 
     ``context`` carries the certificate that proves who we are, or ``token`` is not empty. Raises ``EnrolmentFailed``.
     """
@@ -82,7 +83,10 @@ async def enrol(
         raise EnrolmentFailed(f"{type(error).__name__}: {said}".removesuffix(": ")) from None
     if status != 200:
         raise EnrolmentFailed(f"refused with {status}: {_printable(body, token)}")
-    return Pair(certificate=body, key=key)
+    try:
+        return key, msgspec.json.decode(body, type=Issued)
+    except msgspec.MsgspecError as error:
+        raise EnrolmentFailed(f"an answer that cannot be read: {error}") from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

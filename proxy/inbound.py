@@ -36,6 +36,7 @@ class Inbound:
     def __init__(self, sidecar: Sidecar, table: Callable[[], Table], now: Callable[[], float]) -> None:
         self._app_address = sidecar.app_address or sidecar.listeners.address
         self._app_ports = sidecar.app_ports
+        self._trust_domain = sidecar.trust_domain
         listeners = sidecar.listeners
         # A request for one of our own ports would come back to us for ever.
         self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
@@ -48,7 +49,7 @@ class Inbound:
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
         """See ``proxy.forwarding.Router``."""
         head = exchange.head
-        client = client_line(exchange.down.caller.identity)
+        client = client_line(exchange.down.caller.identity, self._trust_domain)
         if head.length and head.method in _BODY_UNREAD:
             head.alone = True
             client += b"connection: close\r\n"
@@ -101,7 +102,7 @@ class Inbound:
 
     def retire_idle(self) -> None:
         """Close idle connections to the application."""
-        self._apps.retire_idle()
+        self._apps.retire()
 
     def _counted(self, port: int, peer: str) -> Series:
         series = self._series.get((port, peer))
@@ -134,9 +135,14 @@ def _settle_headers(head: RequestHead, guard: Guard) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def client_line(identity: str) -> bytes:
-    """The header that tells the application who calls: ``<namespace>/<serviceaccount>``; empty without identity."""
+def client_line(identity: str, trust_domain: str) -> bytes:
+    """The header that tells the application who calls: ``<namespace>/<serviceaccount>``; empty without identity.
+
+    Of another trust domain it is the whole SPIFFE ID, which cannot be taken for one of ours.
+    """
     if not identity:
         return b""
     parts = identity.split("/")
+    if parts[2] != trust_domain:
+        return f"smi-mesh-client-id: {identity}\r\n".encode()
     return f"smi-mesh-client-id: {parts[4]}/{parts[6]}\r\n".encode()

@@ -27,7 +27,7 @@ from proxy.contract.spiffe import PeerRejected
 from proxy.forwarding import Forwarding
 from proxy.http1.server import ServerConnection
 from proxy.preface import SIZE, decode_preface
-from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
+from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, Federation, peer_of
 
 # Connections the kernel may hold for us; the usual ceiling (net.core.somaxconn).
 BACKLOG: Final = 4096
@@ -45,17 +45,18 @@ log = logging.getLogger("proxy.listeners")
 class MeshConnection(ServerConnection):
     """A connection from a peer sidecar: its certificate says who calls, its preface which port is meant."""
 
-    __slots__ = ("_early", "_named")
+    __slots__ = ("_early", "_federation", "_named")
 
-    def __init__(self, forwarding: Forwarding) -> None:
+    def __init__(self, forwarding: Forwarding, federation: Federation | None) -> None:
         super().__init__(forwarding, trusted=True)
+        self._federation = federation
         self._named = False
         self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Nothing is read from a peer that is not who it must be."""
         try:
-            peer = peer_of(transport, self.forwarding.trust_domain, datetime.now(UTC))
+            peer = peer_of(transport, self.forwarding.trust_domain, datetime.now(UTC), federation=self._federation)
         except PeerRejected as error:
             log.warning("peer refused reason=%s", error)
             self.lingering = True
@@ -147,16 +148,18 @@ class ListenerSet:
 
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
         try:
-            await aiofastnet.connect_accepted_socket(
-                self._loop,
-                lambda: _protocol(MeshConnection(self._inbound)),
-                sock,
-                ssl=contexts.server,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                ssl_incoming_bio_size=INCOMING_BIO_SIZE,
-                ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
-            )
-        except OSError as error:
+            # A later deadline of our own: aiofastnet never returns if it cannot decode a name in a certificate.
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT + 1):
+                await aiofastnet.connect_accepted_socket(
+                    self._loop,
+                    lambda: _protocol(MeshConnection(self._inbound, contexts.federation)),
+                    sock,
+                    ssl=contexts.server,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                    ssl_incoming_bio_size=INCOMING_BIO_SIZE,
+                    ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
+                )
+        except OSError as error:  # TimeoutError is one
             sock.close()
             log.info("handshake failed error=%s", error.strerror or type(error).__name__)
         finally:

@@ -197,7 +197,7 @@ class Outbound:
         if state is None:
             if len(self._egress) >= MAX_EGRESS:
                 for old in self._egress.values():
-                    old.retire()
+                    old.retire(self.forwarding.loop.time())
                 self._egress.clear()
             endpoint = Endpoint(ip=host.strip("[]"), port=port)
             state = self._egress[host, port] = EndpointState(endpoint, self.forwarding.loop.time())

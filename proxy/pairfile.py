@@ -23,7 +23,7 @@ from proxy.contract.config import TlsFiles
 from proxy.tls import Pair, PairRejected
 
 MAX_FILE: Final = 128 * 1024
-"""Bytes read of any identity file; a bundle of a hundred roots has less."""
+"""Bytes read of any file; a key, a certificate and the CAs above it have a few thousand."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[^-]+-----END \1-----")
 

@@ -52,6 +52,7 @@ class Sidecar:
         self._lasting = Lasting(f"{self._settings.namespace}/{self._settings.pod}", loop.time)
         self._amplification = Amplification()
         self.contexts: Contexts | None = None
+        self._identity = self._own_identity()
         self.table = self._build(Config())
         self.counters = Counters()
         self._deadlines = Deadlines(loop)
@@ -92,15 +93,27 @@ class Sidecar:
             if reasons:
                 log.warning("last good config not used reason=%s", "; ".join(reasons))
                 continue
-            self.apply(config)
+            self._put_in_force(config)
             return config
         return Config()
+
+    def _own_identity(self) -> WorkloadIdentity | None:
+        if self._settings.tls is None:
+            return None
+        return WorkloadIdentity(
+            self._settings, on_rotate=self._rotated, now=lambda: datetime.now(UTC), random=random.random
+        )
 
     def _build(self, config: Config) -> Table:
         return Table(config, self._lasting, self._own)
 
     def apply(self, config: Config) -> None:
-        """Put ``config`` in force in one step. Raises ``ConfigRejected`` and changes nothing."""
+        """Put ``config`` in force in one step, its trust too. Raises ``ConfigRejected`` and changes nothing."""
+        self._put_in_force(config)
+        if config.trust is not None and self._identity is not None:
+            self._identity.told(config.trust)
+
+    def _put_in_force(self, config: Config) -> None:
         table = self._build(config)
         self.table = table
         self._lasting.keep(table)
@@ -108,8 +121,12 @@ class Sidecar:
         self._apps.judge_upgrades()
 
     def _rotated(self, contexts: Contexts) -> None:
+        """Connections from now on use ``contexts``; those that are open serve what is under way and no more."""
+        renewed = self.contexts is not None and self.contexts.own != contexts.own
         self.contexts = contexts
-        self._lasting.endpoints.retire_idle()
+        self._lasting.endpoints.retire()
+        if renewed and self._subscription is not None:
+            self._subscription.reconnect()
 
     def _current_contexts(self) -> Contexts:
         if self.contexts is None:
@@ -155,7 +172,7 @@ class Sidecar:
                 for forwarding in (self._outbound, self._inbound):
                     for connection in list(forwarding.connections):
                         connection.transport.abort()
-                self._lasting.endpoints.retire_idle()
+                self._lasting.endpoints.retire()
                 self._apps.retire_idle()
                 raise _Stopped
         except* _Stopped:
@@ -168,12 +185,9 @@ class Sidecar:
     async def _keep_current(self) -> None:
         """Certificates and configs, for as long as the sidecar runs."""
         async with asyncio.TaskGroup() as group:
-            if self._settings.tls is not None:
-                identity = WorkloadIdentity(
-                    self._settings, on_rotate=self._rotated, now=lambda: datetime.now(UTC), random=random.random
-                )
-                group.create_task(identity.run(), name="identity")
-                await identity.ready()
+            if self._identity is not None:
+                group.create_task(self._identity.run(), name="identity")
+                await self._identity.ready()
             if self._subscription is not None:
                 group.create_task(self._subscription.run(), name="subscription")
 

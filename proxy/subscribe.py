@@ -116,6 +116,7 @@ class Subscription:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._unsent: list[str] = []
         self._to_ask = asyncio.Event()
+        self._to_reconnect = asyncio.Event()
         self._to_store = asyncio.Event()
 
     async def run(self) -> None:
@@ -124,6 +125,13 @@ class Subscription:
             if self.sidecar.state:
                 group.create_task(self._keep_on_disk(Path(self.sidecar.state)), name="last good config")
             group.create_task(self._keep_connected(), name="control stream")
+
+    def reconnect(self) -> None:
+        """A new certificate is in force: the stream, which was opened with the last one, is opened anew with it.
+
+        So it never outlives its certificate, and the controller sees who holds one of which issuer.
+        """
+        self._to_reconnect.set()
 
     async def resolve(self, host: str, seconds: float) -> Host:
         """What a canonical host name means, asked of the controller unless known. Waits ``seconds`` at most.
@@ -173,7 +181,9 @@ class Subscription:
                     # Our own mistake must not end the data path: it serves on with what it has.
                     log.exception("control stream failed")
                 else:
-                    log.info("control stream closed by the controller")
+                    log.info("control stream closed")
+                if self._to_reconnect.is_set():
+                    continue
                 if self.current.version != version or time.monotonic() - began > SETTLED_SECONDS:
                     failures = 0
                 failures += 1
@@ -186,9 +196,13 @@ class Subscription:
         log.info("control stream open version=%d", self.current.version)
         try:
             async with asyncio.TaskGroup() as group:
-                asking = group.create_task(self._send_asks(socket), name="asks")
+                beside = [
+                    group.create_task(self._send_asks(socket), name="asks"),
+                    group.create_task(self._leave(socket), name="reconnect"),
+                ]
                 await self._receive(socket)
-                asking.cancel()
+                for task in beside:
+                    task.cancel()
         except* (aiohttp.ClientError, OSError) as errors:
             raise ConnectionError(str(errors.exceptions[0])) from errors
         finally:
@@ -196,6 +210,7 @@ class Subscription:
             await socket.close()
 
     async def _connect(self, session: aiohttp.ClientSession, control: Control) -> aiohttp.ClientWebSocketResponse:
+        self._to_reconnect.clear()
         async with asyncio.timeout(CONNECT_SECONDS):
             socket = await session.ws_connect(
                 controller_url(control, STREAM_PATH),
@@ -252,6 +267,10 @@ class Subscription:
             answer = self._waiting.pop(host)
             if not answer.done():
                 answer.set_result(None)
+
+    async def _leave(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await self._to_reconnect.wait()
+        await socket.close()
 
     async def _send_asks(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """All hosts that came up in one tick of the loop go into one frame."""

@@ -11,6 +11,10 @@ A context is only half of the check. ``peer_of`` is the other: call it in
 whose certificate the server refuses still completes its handshake and its first
 write; the refusal shows on read.
 
+Where other trust domains are believed (federation), OpenSSL takes the roots of
+all of them as one heap. ``Federation`` takes it apart again: a chain must end in
+a root of the very trust domain that its certificate claims.
+
 Never use ``sni_callback``: aiofastnet's direct engine crashes the process on it.
 
 Neighbours: ``proxy.contract.spiffe`` decides, ``proxy.identity`` renews,
@@ -22,14 +26,17 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from hashlib import sha256
+from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from proxy.contract.bundle import BundleRejected, read_bundle
 from proxy.contract.spiffe import Peer, PeerRejected, verify_peer
 from proxy.errors import SidecarError
 
@@ -48,6 +55,9 @@ Measured on two ends in one process, against its default of 263 KB each: after 1
 67 KB instead of 228 KB at either end; messages of 200 bytes cost the same (24 µs there and back); a bulk echo in
 pieces of 16 to 64 KiB moves 380 instead of 480 MB per second of CPU."""
 
+_DER = 2
+"""``_ssl.ENCODING_DER``, which has no public name."""
+
 _TEST_ROUNDS = 8
 """More than a handshake needs; bounds the self-test."""
 
@@ -65,64 +75,126 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """Which roots (SHA-256 of their DER) vouch for which trust domain, our own among them."""
+
+    roots: Mapping[str, frozenset[bytes]]
+
+    def check(self, peer: Peer, connection: ssl.SSLObject) -> None:
+        """Raises ``PeerRejected`` unless the chain of ``connection`` ends in a root of the peer's trust domain."""
+        if sha256(_verified_root(connection)).digest() not in self.roots[peer.trust_domain]:
+            raise PeerRejected(f"its root is none of trust domain {peer.trust_domain!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contexts:
-    """Tried contexts of one certificate: to and from other sidecars, and to the controller. ``own`` is who we are."""
+    """Tried contexts of one certificate: to and from other sidecars, and to the controller. ``own`` is who we are.
+
+    Connections of ``client`` and ``server`` are to be checked with ``federation``, None where there are no others.
+    """
 
     client: ssl.SSLContext
     server: ssl.SSLContext
     control: ssl.SSLContext
     own: Peer
+    federation: Federation | None = None
 
 
-def build_contexts(pair: Pair, bundle: bytes, expected: str, trust_domain: str, now: datetime) -> Contexts:
+def build_contexts(
+    pair: Pair,
+    bundle: str,
+    expected: str,
+    trust_domain: str,
+    now: datetime,
+    *,
+    federated: Mapping[str, str] | None = None,
+) -> Contexts:
     """Contexts for ``pair`` that trust the roots in ``bundle`` (PEM), tried against each other.
 
-    ``expected`` is the SPIFFE ID that the certificate must carry. Raises ``PairRejected``.
+    ``expected`` is the SPIFFE ID that the certificate must carry, ``federated`` has the bundles of other
+    trust domains. Raises ``PairRejected``.
     """
-    client = mesh_context(ssl.PROTOCOL_TLS_CLIENT, pair, bundle)
-    server = mesh_context(ssl.PROTOCOL_TLS_SERVER, pair, bundle)
-    own = _self_test(client, server, trust_domain, now)
+    bundles = [bundle, *(federated or {}).values()]
+    federation = _federation({**federated, trust_domain: bundle}) if federated else None
+    client = mesh_context(ssl.PROTOCOL_TLS_CLIENT, pair, *bundles)
+    server = mesh_context(ssl.PROTOCOL_TLS_SERVER, pair, *bundles)
+    own = _self_test(client, server, trust_domain, now, federation)
     if own.identity != expected:
         raise PairRejected(f"the certificate is {own.identity}'s, not {expected}'s")
-    return Contexts(client=client, server=server, control=control_context(pair, bundle), own=own)
+    return Contexts(client=client, server=server, control=control_context(pair, bundle), own=own, federation=federation)
 
 
-def mesh_context(protocol: ssl._SSLMethod, pair: Pair, bundle: bytes) -> ssl.SSLContext:
+def mesh_context(protocol: ssl._SSLMethod, pair: Pair, *bundles: str) -> ssl.SSLContext:
     """One untried side of sidecar-to-sidecar TLS. Raises ``PairRejected``."""
-    context = _context(protocol, bundle)
+    context = _context(protocol, bundles)
     context.set_alpn_protocols([MESH_ALPN])
     _use(context, pair)
     return context
 
 
-def control_context(pair: Pair | None, bundle: bytes) -> ssl.SSLContext:
+def control_context(pair: Pair | None, bundle: str) -> ssl.SSLContext:
     """The client side towards the controller; without ``pair``, for a first enrolment. Raises ``PairRejected``."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, bundle)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, [bundle])
     context.set_alpn_protocols([CONTROL_ALPN])
     if pair is not None:
         _use(context, pair)
     return context
 
 
-def peer_of(transport: asyncio.BaseTransport, trust_domain: str, now: datetime, alpn: str = MESH_ALPN) -> Peer:
-    """Who is at the other end of ``transport``. Raises ``PeerRejected``; then nothing may be sent or believed."""
+def peer_of(
+    transport: asyncio.BaseTransport,
+    trust_domain: str,
+    now: datetime,
+    alpn: str = MESH_ALPN,
+    federation: Federation | None = None,
+) -> Peer:
+    """Who is at the other end of ``transport``. Raises ``PeerRejected``; then nothing may be sent or believed.
+
+    ``federation`` is that of the contexts with which the connection was made.
+    """
     connection = transport.get_extra_info("ssl_object")
     if connection is None:
         raise PeerRejected("the connection is not encrypted")
-    return _peer(connection, trust_domain, now, alpn)
+    return _peer(connection, trust_domain, now, alpn, federation)
 
 
-def _peer(connection: ssl.SSLObject, trust_domain: str, now: datetime, alpn: str) -> Peer:
+def _peer(
+    connection: ssl.SSLObject, trust_domain: str, now: datetime, alpn: str, federation: Federation | None
+) -> Peer:  # fmt: skip
     agreed = connection.selected_alpn_protocol()
     if agreed != alpn:
         raise PeerRejected(f"application protocol {agreed!r} instead of {alpn!r}")
     der = connection.getpeercert(binary_form=True)
     if not der:
         raise PeerRejected("the peer showed no certificate")
-    return verify_peer(der, trust_domain, now)
+    if federation is None:
+        return verify_peer(der, trust_domain, now)
+    peer = verify_peer(der, trust_domain, now, federation.roots)
+    federation.check(peer, connection)
+    return peer
 
 
-def _context(protocol: ssl._SSLMethod, bundle: bytes) -> ssl.SSLContext:
+def _federation(bundles: Mapping[str, str]) -> Federation:
+    return Federation(
+        roots={
+            domain: frozenset(sha256(root.public_bytes(Encoding.DER)).digest() for root in _roots([bundle]))
+            for domain, bundle in bundles.items()
+        }
+    )
+
+
+def _verified_root(connection: Any) -> bytes:
+    """The root (DER) that the chain of ``connection`` was verified up to."""
+    if hasattr(connection, "get_verified_chain"):  # aiofastnet's, and ssl's from Python 3.13 on
+        chain = connection.get_verified_chain()
+    else:
+        chain = [certificate.public_bytes(_DER) for certificate in connection._sslobj.get_verified_chain()]
+    if not chain:
+        raise PeerRejected("no verified chain")
+    return bytes(chain[-1])
+
+
+def _context(protocol: ssl._SSLMethod, bundles: Iterable[str]) -> ssl.SSLContext:
     """Everything that holds for each of our contexts. A bare ``SSLContext`` trusts none of the system's roots."""
     context = ssl.SSLContext(protocol)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
@@ -139,19 +211,19 @@ def _context(protocol: ssl._SSLMethod, bundle: bytes) -> ssl.SSLContext:
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if protocol == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0
-    _trust(context, bundle)
+    try:
+        context.load_verify_locations(cadata=b"".join(root.public_bytes(Encoding.DER) for root in _roots(bundles)))
+    except ssl.SSLError as error:
+        raise PairRejected(f"the bundle cannot be used ({error.reason})") from error
     return context
 
 
-def _trust(context: ssl.SSLContext, bundle: bytes) -> None:
+def _roots(bundles: Iterable[str]) -> list[x509.Certificate]:
+    """All roots, each once. Raises ``PairRejected``."""
     try:
-        roots = x509.load_pem_x509_certificates(bundle)
-        for root in roots:
-            if not root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-                raise PairRejected("the bundle has a certificate that is no CA's")
-        context.load_verify_locations(cadata=bundle.decode("ascii"))
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, ssl.SSLError) as error:
-        raise PairRejected("the bundle cannot be read") from error
+        return list(dict.fromkeys(root for bundle in bundles for root in read_bundle(bundle)))
+    except BundleRejected as error:
+        raise PairRejected(str(error)) from error
 
 
 def _use(context: ssl.SSLContext, pair: Pair) -> None:
@@ -175,7 +247,9 @@ def _in_memory(content: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _self_test(client: ssl.SSLContext, server: ssl.SSLContext, trust_domain: str, now: datetime) -> Peer:
+def _self_test(
+    client: ssl.SSLContext, server: ssl.SSLContext, trust_domain: str, now: datetime, federation: Federation | None
+) -> Peer:
     """A handshake of the two in memory, both ends checked as real peers are."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     near = client.wrap_bio(to_client, to_server)
@@ -187,8 +261,8 @@ def _self_test(client: ssl.SSLContext, server: ssl.SSLContext, trust_domain: str
                 break
         else:
             raise PairRejected("the self-test's handshake does not end")
-        _peer(far, trust_domain, now, MESH_ALPN)
-        return _peer(near, trust_domain, now, MESH_ALPN)
+        _peer(far, trust_domain, now, MESH_ALPN, federation)
+        return _peer(near, trust_domain, now, MESH_ALPN, federation)
     except ssl.SSLError as error:
         raise PairRejected(f"the self-test's handshake failed: {error.reason} {_why(error)}".rstrip()) from error
     except PeerRejected as error:

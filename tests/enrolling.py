@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
-from proxy.contract.config import Control, Listeners, Sidecar, TlsFiles
+from proxy.contract.config import Control, Listeners, Sidecar, TlsFiles, Trust
+from proxy.identity import WorkloadIdentity
 from proxy.tls import Contexts
 from translator.identity.authority import Authority
 from translator.identity.enrol import PATH, enrolment
 from translator.identity.serving import serving_context
 from translator.identity.subject import SidecarIdentity
 from translator.identity.tokens import mint, verify
+
+KEY = b"k" * 32
+"""What the mesh's tokens are signed with."""
 
 WEB = SidecarIdentity(namespace="shop", service_account="web", pod="web-0")
 LIFETIME = timedelta(seconds=100)
@@ -39,9 +45,13 @@ class Clock:
 
 @dataclass
 class Controller:
-    """``asked`` has one entry for each request: what it was proved with, and the answer's status."""
+    """``asked`` has one entry for each request: what it was proved with, and the answer's status.
+
+    ``trust`` is what is told with each certificate.
+    """
 
     authority: Authority
+    trust: Trust
     port: int = 0
     asked: list[tuple[str, int]] = field(default_factory=list)
 
@@ -52,8 +62,10 @@ class Controller:
 
 @asynccontextmanager
 async def controller(authority: Authority, clock: Clock, port: int = 0) -> AsyncIterator[Controller]:
-    running = Controller(authority)
-    handle = enrolment(replace(authority, now=clock.now), partial(verify, authority.token_key), LIFETIME)
+    running = Controller(authority, authority.trust())
+    handle = enrolment(
+        lambda: (replace(running.authority, now=clock.now), running.trust), partial(verify, KEY), LIFETIME
+    )
 
     async def noting(request: web.Request) -> web.Response:
         answer = await handle(request)
@@ -83,12 +95,12 @@ class Pod:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        self.give(mint(self.authority.token_key, WEB) + "\n")
+        self.give(mint(KEY, WEB) + "\n")
         self.trust(self.authority.bundle)
 
-    def trust(self, bundle: bytes) -> None:
+    def trust(self, bundle: str) -> None:
         fresh = self.folder / "bundle.new"
-        fresh.write_bytes(bundle)
+        fresh.write_text(bundle)
         fresh.rename(self.folder / "bundle.pem")
 
     def give(self, token: str) -> None:
@@ -122,4 +134,28 @@ class Pod:
             listeners=Listeners(address="127.0.0.1"),
             tls=self.files,
             control=control,
+            state=str(self.folder),
         )
+
+
+NOBODY = Control(address="127.0.0.1", port=9, identity="spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller")
+"""Where no controller is."""
+
+
+def identity_of(pod: Pod, control: Control | None, clock: Clock) -> WorkloadIdentity:
+    return WorkloadIdentity(pod.sidecar(control), on_rotate=pod.rotated.append, now=clock.now, random=lambda: 0.0)
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 30))
+
+
+async def wait(identity: WorkloadIdentity, clock: Clock, until: Callable[[], object], steps: int = 20) -> None:
+    """Steps through time as ``run`` would, at once."""
+    for _ in range(steps):
+        delay = await identity.step()
+        if until():
+            return
+        clock.pass_(delay)
+    raise AssertionError("not within the steps")

@@ -15,10 +15,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from proxy.tls import Pair
-from translator.identity.authority import new_root
+from translator.identity.roots import new_root
 
 TRUST_DOMAIN = "cluster.local"
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
@@ -35,6 +35,7 @@ def now() -> datetime:
 class Leaf:
     """A certificate to be: what a good one has, to be changed with ``replace``."""
 
+    subject: str = ""
     uris: tuple[str, ...] = (WEB,)
     dns: tuple[str, ...] = (WEB_POD,)
     emails: tuple[str, ...] = ()
@@ -53,14 +54,43 @@ class Leaf:
 
 
 class Root:
-    """A root with its key."""
+    """A root with its key. ``subject`` and ``key_id`` are its own unless it takes somebody else's."""
 
-    def __init__(self) -> None:
+    def __init__(self, subject: x509.Name | None = None, key_id: bytes | None = None) -> None:
         self.certificate, self.key = new_root(TRUST_DOMAIN, now())
-        self.pem = self.certificate.public_bytes(_PEM)
+        if subject is not None:
+            own = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+            self.certificate = self.new_ca(subject, key_id or own.digest)
+        self.pem = self.certificate.public_bytes(_PEM).decode()
 
-    def sign(self, leaf: Leaf, issuer: Pair | None = None) -> Pair:
-        """``leaf`` as certificate and key; ``issuer`` (a CA below this root) signs instead and is appended."""
+    def new_ca(
+        self, subject: x509.Name, key_id: bytes, *, end: timedelta = timedelta(days=1), length: int | None = None
+    ) -> x509.Certificate:
+        """A self-signed CA with this root's key."""
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now() - timedelta(days=2))
+            .not_valid_after(now() + end)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+            .add_extension(_usage(("key_cert_sign",)), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier(key_id), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier(key_id, None, None), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    @property
+    def key_id(self) -> bytes:
+        return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+    def sign(self, leaf: Leaf, issuer: Pair | None = None, signer_id: bytes | None = None) -> Pair:
+        """``leaf`` as certificate and key; ``issuer`` (a CA below this root) signs instead and is appended.
+
+        ``signer_id`` is what the leaf says of the signer's key, true by default.
+        """
         key = leaf.new_key()
         above, signer = self.certificate, self.key
         if issuer is not None:
@@ -70,7 +100,7 @@ class Root:
             signer = loaded
         builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
+            .subject_name(_name(leaf.subject))
             .issuer_name(above.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -78,7 +108,9 @@ class Root:
             .not_valid_after(now() + leaf.end)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+                x509.AuthorityKeyIdentifier(signer_id, None, None)
+                if signer_id
+                else x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
                 critical=False,
             )
         )
@@ -90,6 +122,10 @@ class Root:
             certificate=certificate + chain,
             key=key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else [])
 
 
 def _extensions(leaf: Leaf) -> list[tuple[x509.ExtensionType, bool]]:
@@ -153,15 +189,48 @@ def _leaf(**changes: object) -> Pair:
 
 
 def _below_a_leaf() -> Pair:
-    return trusted().sign(Leaf(), issuer=good())
+    return trusted().sign(Leaf(), issuer=_leaf(subject="a leaf"))
 
 
 def _below_an_intermediate() -> Pair:
-    return trusted().sign(Leaf(), issuer=_leaf(ca=True, usage=("key_cert_sign",), extended=None))
+    return trusted().sign(Leaf(), issuer=_leaf(subject="a CA", ca=True, usage=("key_cert_sign",), extended=None))
 
 
 def _of_a_stranger() -> Pair:
     return Root().sign(Leaf())
+
+
+def _of_a_namesake(*, same_key_id: bool = False) -> Pair:
+    real = trusted()
+    return Root(real.certificate.subject, real.key_id if same_key_id else None).sign(Leaf())
+
+
+def _self_signed(subject: x509.Name | None = None) -> Pair:
+    """A leaf that signed itself."""
+    itself = Root()
+    leaf = Leaf(new_key=lambda: itself.key)
+    itself.certificate = itself.new_ca(subject or x509.Name([]), itself.key_id)
+    return itself.sign(leaf)
+
+
+def _signed_by_nobody() -> Pair:
+    """Says that our root issued it, key identifier and all; the signature is a stranger's."""
+    stranger = Root()
+    stranger.certificate = trusted().certificate
+    return stranger.sign(Leaf(), signer_id=trusted().key_id)
+
+
+def _changed(change: Callable[[bytes], bytes]) -> Pair:
+    """A good certificate with other bytes than were signed."""
+    pair = good()
+    altered = x509.load_der_x509_certificate(change(der(pair)))
+    return Pair(certificate=altered.public_bytes(_PEM), key=pair.key)
+
+
+def _before_a_good_one() -> Pair:
+    """A stranger's, with a good one where its issuer should stand."""
+    bad = _of_a_stranger()
+    return Pair(certificate=bad.certificate + good().certificate, key=bad.key)
 
 
 _NS = "spiffe://cluster.local/ns/shop/sa"
@@ -284,6 +353,14 @@ BAD: dict[str, Callable[[], Pair]] = {
 
 UNCHAINED: dict[str, Callable[[], Pair]] = {
     "other root": _of_a_stranger,
+    "other root of the same name": _of_a_namesake,
+    "other root of the same name and key identifier": partial(_of_a_namesake, same_key_id=True),
+    "self-signed": _self_signed,
+    "self-signed in the root's name": lambda: _self_signed(trusted().certificate.subject),
+    "our root's name under a stranger's signature": _signed_by_nobody,
+    "another identity than was signed": lambda: _changed(lambda data: data.replace(b"/sa/web", b"/sa/wab")),
+    "damaged signature": lambda: _changed(lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+    "a stranger's before a good one": _before_a_good_one,
     "signed by a leaf": _below_a_leaf,
     "signed by an intermediate the root does not allow": _below_an_intermediate,
 }

@@ -36,6 +36,30 @@ print("serving", flush=True)
 http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Answer).serve_forever()
 """
 
+LOAD = """\
+import collections, http.client, json, os, sys, threading, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["HTTP_PROXY"])
+counts = collections.Counter()
+def ask():
+    connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=10)
+    while not os.path.exists(sys.argv[1]):
+        try:
+            connection.request("GET", "http://web/")
+            response = connection.getresponse()
+            reason = response.headers.get("smi-mesh-reason", "")
+            counts[f"{response.status} {response.read().decode()} {reason}".strip()] += 1
+        except Exception as error:
+            counts[repr(error)] += 1
+            connection.close()
+        open(sys.argv[1] + ".begun", "w").close()
+asking = [threading.Thread(target=ask) for _ in range(int(sys.argv[2]))]
+for one in asking:
+    one.start()
+for one in asking:
+    one.join()
+print(json.dumps(counts))
+"""
+
 
 def deployment(name: str, *, replicas: int = 1, command: object = ("sleep", "infinity"), **more: Any) -> dict[str, Any]:
     """A Deployment as JSON data. ``more``: ``kind``, ``annotations``, and fields of its container."""
@@ -160,6 +184,22 @@ class LocalMesh:
         """The only pod of a workload."""
         (pod,) = self.pods(workload)
         return pod
+
+
+def under_load(
+    mesh: LocalMesh, folder: Path, change: Callable[[], Any], *, client: str = "deploy/client", connections: int = 1
+) -> dict[str, int]:
+    """What ``client`` heard from http://web/ on kept-alive connections while ``change`` was made: count by answer."""
+    enough = folder / "enough"
+    command = mesh.command("exec", client, "--", sys.executable, "-c", LOAD, str(enough), str(connections))
+    with subprocess.Popen(command, env=mesh.environment, stdout=subprocess.PIPE, text=True) as load:
+        try:
+            until((folder / "enough.begun").exists, "requests are under way")
+            change()
+        finally:
+            enough.touch()
+        answers, _ = load.communicate(timeout=30)
+    return dict(json.loads(answers))
 
 
 def until(condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:

@@ -20,6 +20,7 @@ from aiohttp.typedefs import Middleware
 from proxy.contract.config import Config, File
 from smi.problems import Problem
 from smi.workloads import Pod
+from translator.identity.rotation import IdentityShown
 from translator.local.state import MeshState
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
@@ -40,6 +41,10 @@ class Knowledge(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the manifests now."""
+
+    @property
+    def identity(self) -> IdentityShown:
+        """Who signs certificates, and whom the mesh trusts."""
 
     @property
     def state(self) -> MeshState:
@@ -63,6 +68,7 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     app.router.add_get("/problems", views.problems)
     app.router.add_get("/findings", views.findings)
     app.router.add_get("/sidecars", views.sidecars)
+    app.router.add_get("/identity", views.identity)
     app.router.add_get("/debug/world", views.world)
     app.router.add_get("/debug/config/{pod:.+}", views.config)
     return app
@@ -119,6 +125,10 @@ class _Views:
     async def sidecars(self, _: web.Request) -> web.Response:
         """What each sidecar runs on."""
         return _json([_shown(known) for known in self._subscribers()])
+
+    async def identity(self, _: web.Request) -> web.Response:
+        """The trusted roots, the issuer, and what an exchange of them waits for."""
+        return _json(_identity(self._knowledge.identity))
 
     async def world(self, _: web.Request) -> web.Response:
         """The objects and pods that configs are compiled from."""
@@ -179,6 +189,18 @@ def _shown(known: Subscriber) -> dict[str, object]:
         "desired": desired.version if desired is not None else 0,
         "hosts": len(known.hosts),
         "nack": known.refusal,
+    }
+
+
+def _identity(shown: IdentityShown) -> dict[str, object]:
+    return {
+        "trustDomain": shown.trust_domain,
+        "generation": shown.generation,
+        "stage": shown.stage,
+        "waitingFor": shown.waiting,
+        "roots": shown.roots,
+        "issuer": shown.issuer,
+        "federated": shown.federated,
     }
 
 

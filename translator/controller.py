@@ -12,21 +12,22 @@ import asyncio
 import logging
 import signal
 import sys
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from ssl import SSLContext
 
 from aiohttp import web
 
+from proxy.contract.config import Trust
 from smi.problems import Problem
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Pod
 from translator import api, problems
 from translator.compiler import compile_sidecar
-from translator.identity import enrol, serving, tokens
-from translator.identity.authority import Authority
+from translator.identity import enrol, tokens
+from translator.identity.rotation import IdentityShown, Outlets, Rotation
+from translator.identity.serving import ControlSite
+from translator.identity.wanted import IdentityOptions
 from translator.local.records import MeshRecord
 from translator.local.state import MeshState
 from translator.push import STREAM_PATH, Publisher
@@ -40,9 +41,6 @@ FIRST_SEEN_FILE = "first-seen.json"
 GOODBYE_SECONDS = 1.0
 """For streams and requests to end at shutdown; sidecars reconnect anyway."""
 
-RENEW_CHECK_SECONDS = 60.0
-"""The clock is looked at this often for the controller's own certificate: it may be set, or the machine sleep."""
-
 log = logging.getLogger("translator.controller")
 
 
@@ -54,29 +52,54 @@ class Options:
     mesh: MeshRecord
     manifests: tuple[Path, ...]
     settings: Settings = field(default_factory=Settings)
+    identity: IdentityOptions = field(default_factory=IdentityOptions)
 
 
 class Controller:
-    """Manifests and pods as last seen, and the world made of them once both have been read."""
+    """Manifests and pods as last seen, and the world made of them once both have been read.
 
-    def __init__(self, options: Options) -> None:
+    ``rotation`` says who signs certificates and whom the mesh trusts.
+    """
+
+    def __init__(self, options: Options, rotation: Rotation) -> None:
         self.reconciler = Reconciler(compile_sidecar)
         self.problems: tuple[Problem, ...] = ()
+        """What is wrong with the manifests and with the files of the CA."""
         self.state = options.state
+        self._rotation = rotation
         self._settings = options.settings
         self._snapshot: Snapshot | None = None
         self._pods: tuple[Pod, ...] | None = None
 
+    @property
+    def identity(self) -> IdentityShown:
+        """For the API."""
+        return self._rotation.shown()
+
+    def trust_changed(self, trust: Trust) -> None:
+        """Other roots or another issuer are in force."""
+        federated = tuple(sorted(trust.federated))
+        self.reconciler.trust_changed(trust)
+        if federated != self._settings.federated:
+            self._settings = replace(self._settings, federated=federated)
+            self._changed()
+
+    def look_for_problems(self) -> None:
+        """Says what is new about the problems."""
+        manifests = self._snapshot.problems if self._snapshot is not None else ()
+        found = (*manifests, *self._rotation.problems)
+        for line in problems.news(self.problems, found):
+            print(line, file=sys.stderr, flush=True)
+        self.problems = found
+
     def manifests_changed(self, snapshot: Snapshot) -> None:
         """The folder was read: says what is new about its problems, and reconciles."""
-        for line in problems.news(self.problems, snapshot.problems):
-            print(line, file=sys.stderr, flush=True)
         known = self._snapshot.ignored if self._snapshot is not None else ()
         for line in snapshot.ignored:
             if line not in known:
                 log.info("left alone %s", line)
-        self.problems = snapshot.problems
         self._snapshot = snapshot
+        self.look_for_problems()
         self._changed()
 
     def pods_changed(self, pods: tuple[Pod, ...]) -> None:
@@ -93,15 +116,19 @@ class Controller:
 
 
 async def run(options: Options) -> None:
-    """Runs until SIGTERM or SIGINT. Raises OSError when a port is taken."""
+    """Runs until SIGTERM or SIGINT.
+
+    Raises ``OSError`` when a port is taken, ``AuthorityError`` or ``TokenKeyDamaged`` when the CA's or the mesh's own
+    files are damaged.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    controller = Controller(options)
-    authority = await asyncio.to_thread(Authority.create, options.state.directory, options.settings.trust_domain)
-    context = serving.serving_context(authority)
-    runners = await _serve(controller, authority, context, options.mesh)
+    directory, trust_domain = options.state.directory, options.settings.trust_domain
+    rotation = await asyncio.to_thread(Rotation, directory, options.identity, trust_domain)
+    controller = Controller(options, rotation)
+    site, runners = await _serve(controller, rotation, options)
     log.info("serving control=%s:%d api=%s", options.mesh.control_address, options.mesh.control_port, options.mesh.url)
     try:
         async with asyncio.TaskGroup() as group:
@@ -109,35 +136,40 @@ async def run(options: Options) -> None:
                 group.create_task(_follow_pods(controller), name="pods"),
                 group.create_task(_follow_manifests(controller, options), name="manifests"),
                 group.create_task(controller.reconciler.run(), name="reconcile"),
-                group.create_task(_keep_certificate(context, authority), name="own certificate"),
+                group.create_task(_keep_identity(controller, rotation), name="identity"),
             ]
             await stop.wait()
             for task in tasks:
                 task.cancel()
     finally:
+        site.close()
         for runner in runners:
             await runner.cleanup()
     log.info("ended")
 
 
 async def _serve(
-    controller: Controller, authority: Authority, context: SSLContext, mesh: MeshRecord
-) -> list[web.AppRunner]:
+    controller: Controller, rotation: Rotation, options: Options
+) -> tuple[ControlSite, list[web.AppRunner]]:
+    key, mesh = tokens.token_key(options.state.directory), options.mesh
     control = web.Application()
-    control.router.add_post(
-        enrol.PATH, enrol.enrolment(authority, lambda token: tokens.verify(authority.token_key, token))
-    )
-    control.router.add_get(STREAM_PATH, Publisher(controller.reconciler, authority).handle)
-    runners = []
-    for app, address, port, ssl_context in (
-        (control, mesh.control_address, mesh.control_port, context),
-        (api.application(controller, mesh.api_port), api.ADDRESS, mesh.api_port, None),
-    ):
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
+    answer = enrol.enrolment(rotation.in_force, lambda token: tokens.verify(key, token), options.identity.lifetime)
+    control.router.add_post(enrol.PATH, answer)
+    control.router.add_get(STREAM_PATH, Publisher(controller.reconciler, rotation.authority).handle)
+    runners = [
+        web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
+        for app in (control, api.application(controller, mesh.api_port))
+    ]
+    for runner in runners:
         await runner.setup()
-        await web.TCPSite(runner, address, port, ssl_context=ssl_context).start()
-        runners.append(runner)
-    return runners
+    site = ControlSite(runners[0], mesh.control_address, mesh.control_port)
+    await rotation.start(
+        Outlets(
+            serve=site.serve, publish=controller.trust_changed, sidecars=controller.reconciler.sidecar_trust
+        )
+    )  # fmt: skip
+    await web.TCPSite(runners[1], api.ADDRESS, mesh.api_port).start()
+    return site, runners
 
 
 async def _follow_pods(controller: Controller) -> None:
@@ -152,9 +184,8 @@ async def _follow_manifests(controller: Controller, options: Options) -> None:
         controller.manifests_changed(snapshot)
 
 
-async def _keep_certificate(context: SSLContext, authority: Authority) -> None:
-    due = serving.renew(context, authority)
+async def _keep_identity(controller: Controller, rotation: Rotation) -> None:
     while True:
-        await asyncio.sleep(RENEW_CHECK_SECONDS)
-        if datetime.now(UTC) >= due:
-            due = serving.renew(context, authority)
+        delay = await rotation.advance()
+        controller.look_for_problems()
+        await asyncio.sleep(delay)

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NO_DESTINATION = "NoDestination"
     GRANTS_NOTHING = "GrantsNothing"
     FOREIGN_TRUST_DOMAIN = "ForeignTrustDomain"
+    INVALID_IDENTITY = "InvalidIdentity"
     FOREIGN_NAMESPACE = "ForeignNamespace"
     INVALID_ANNOTATION = "InvalidAnnotation"
     UNKNOWN_ANNOTATION = "UnknownAnnotation"

@@ -149,6 +149,7 @@ def same(one: Config, other: Config) -> bool:
     """Whether two configs differ by nothing but the version."""
     return (
         one.inbound == other.inbound
+        and one.trust == other.trust
         and one.hosts == other.hosts
         and one.services == other.services
         and one.clusters == other.clusters

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from proxy.contract.messages import Ack, Ask, Hello, Nack, Up, decode_up, encode
-from proxy.contract.spiffe import PeerRejected
+from proxy.contract.spiffe import Peer, PeerRejected
 from translator.identity.authority import Authority
 from translator.identity.enrol import sidecar_of
 from translator.identity.serving import peer_of
@@ -71,21 +71,19 @@ class Publisher:
         if transport is None:
             return socket
         try:
-            await self._serve(pod, peer.identity, socket, transport)
+            await self._serve(pod, peer, socket, transport)
         except (ProtocolBroken, TimeoutError, ConnectionError) as error:
             log.warning("stream ended pod=%s reason=%s", pod, str(error) or type(error).__name__)
             transport.abort()
         return socket
 
-    async def _serve(
-        self, pod: str, identity: str, socket: web.WebSocketResponse, transport: asyncio.Transport
-    ) -> None:
+    async def _serve(self, pod: str, peer: Peer, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         async with asyncio.timeout(HELLO_SECONDS):
             hello = await _receive(socket)
         if not isinstance(hello, Hello):
             raise ProtocolBroken("the first frame is no Hello")
         self._replace(pod, transport)
-        subscriber = self._reconciler.opened(pod, identity, hello)
+        subscriber = self._reconciler.opened(pod, peer.identity, hello, peer.issuer)
         log.info("stream open pod=%s version=%d build=%s", pod, hello.version, hello.build[:40])
         try:
             async with asyncio.TaskGroup() as group:

@@ -14,15 +14,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from proxy.contract.check import is_host
-from proxy.contract.config import Config, spiffe_id
+from proxy.contract.config import Config, Trust, spiffe_id
 from proxy.contract.messages import Hello, Nack
 from smi.workloads import Pod
 from translator.compiler import Compiled
 from translator.findings import Finding
+from translator.identity.rollout import SidecarTrust
 from translator.publish import Slot
 from translator.world import World
 
@@ -53,8 +56,8 @@ class Refusal:
 class Subscriber:
     """One pod's sidecar, over all its streams: what it asked for, what it runs on.
 
-    ``pod`` is ``namespace/name``, ``identity`` the SPIFFE ID it showed. ``slot``
-    belongs to the newest stream, ``changed`` wakes that stream's writer.
+    ``pod`` is ``namespace/name``, ``identity`` the SPIFFE ID it showed, ``issuer`` who signed its certificate
+    (key identifier in hex). ``slot`` belongs to the newest stream, ``changed`` wakes that stream's writer.
     """
 
     __slots__ = (
@@ -64,6 +67,7 @@ class Subscriber:
         "findings",
         "hosts",
         "identity",
+        "issuer",
         "pod",
         "refusal",
         "slot",
@@ -72,6 +76,7 @@ class Subscriber:
     def __init__(self, pod: str, identity: str) -> None:
         self.pod = pod
         self.identity = identity
+        self.issuer = ""
         self.hosts: dict[str, None] = {}
         self.slot = Slot(Hello())
         self.changed = asyncio.Event()
@@ -101,6 +106,8 @@ class Reconciler:
     def __init__(self, compile_sidecar: Compile, clock: Callable[[], float] = time.monotonic) -> None:
         self.world: World | None = None
         """None until the sources have been read once: nobody is pushed an empty world."""
+        self.trust: Trust | None = None
+        """A part of every config."""
         self.subscribers: dict[str, Subscriber] = {}
         self.counts = Counts()
         self.clock = clock
@@ -117,12 +124,34 @@ class Reconciler:
         self._marked.update(dict.fromkeys(self.subscribers))
         self._work.set()
 
-    def opened(self, pod: str, identity: str, hello: Hello) -> Subscriber:
+    def trust_changed(self, trust: Trust) -> None:
+        """From now on sidecars are told ``trust``."""
+        self.trust = trust
+        self._marked.update(dict.fromkeys(self.subscribers))
+        self._work.set()
+
+    def sidecar_trust(self) -> list[SidecarTrust] | None:
+        """What each sidecar trusts and holds, None while the world is not known.
+
+        A pod that has not acknowledged anything yet counts as soon as it is ready: it serves, and is on its way
+        here. Before that it is starting, with what is in force when it enrols.
+        """
+        if self.world is None:
+            return None
+        found = []
+        for pod in self.world.pods:
+            known = self.subscribers.get(pod.meta.key)
+            if pod.meshed and (pod.ready or (known is not None and known.acknowledged is not None)):
+                found.append(_trust_of(pod.meta.key, known))
+        return found
+
+    def opened(self, pod: str, identity: str, hello: Hello, issuer: str = "") -> Subscriber:
         """A sidecar opened a stream; an older stream of the same pod is no longer served."""
         subscriber = self.subscribers.get(pod)
         floor = 0 if subscriber is None else subscriber.slot.version
         if subscriber is None or subscriber.identity != identity:
             subscriber = self.subscribers[pod] = Subscriber(pod, identity)
+        subscriber.issuer = issuer
         subscriber.slot = Slot(hello, floor)
         subscriber.connected_since = datetime.now(UTC)
         subscriber.hosts = {}
@@ -179,7 +208,8 @@ class Reconciler:
             return None
         began = time.perf_counter()
         try:
-            return self._compile(self.world, pod, hosts)
+            compiled = self._compile(self.world, pod, hosts)
+            return replace(compiled, config=msgspec.structs.replace(compiled.config, trust=self.trust))
         except Exception:
             # One sidecar's config fails to compile: it keeps what it has, all others go on.
             self.counts.compile_failures += 1
@@ -218,3 +248,12 @@ class Reconciler:
     def _gone(self, subscriber: Subscriber) -> bool:
         known = self.world is None or subscriber.pod in self.world.index.pods
         return subscriber.connected_since is None and not known
+
+
+def _trust_of(pod: str, known: Subscriber | None) -> SidecarTrust:
+    acknowledged = known.acknowledged.trust if known is not None and known.acknowledged is not None else None
+    return SidecarTrust(
+        pod=pod,
+        generation=acknowledged.generation if acknowledged is not None else -1,
+        issuer=known.issuer if known is not None else "",
+    )

@@ -20,5 +20,9 @@ class Settings:
     cluster_domain: str = "cluster.local"
     """The suffix of fully qualified Service names. The default is Kubernetes' own."""
 
+    federated: tuple[str, ...] = ()
+    """Foreign trust domains whose bundle is configured, so that an IdentityBinding may name their identities. None by
+    default: whom another domain calls by which name is not for this mesh to guess."""
+
     default_policy: DefaultPolicy = "same-identity"
     """Who may call a pod that no TrafficTarget names: the least that lets replicas of one workload talk."""

@@ -8,6 +8,7 @@ What does not resolve stands for nobody.
 from __future__ import annotations
 
 from proxy.contract.config import Source, spiffe_id
+from proxy.contract.spiffe import PeerRejected, split_spiffe_id
 from smi.access import IdentityBinding, Subject, TrafficTarget
 from smi.errors import BadName
 from smi.names import check_name
@@ -86,6 +87,7 @@ def target_sources(world: World, target: TrafficTarget) -> tuple[tuple[Source, .
         accounts = (binding.service_account, *_accounts(world, binding))
         sources |= {(spiffe_id(world.settings.trust_domain, namespace, name), "") for name in accounts if name}
         sources |= {("", pod_dns_name(pod)) for pod in world.selected(namespace, binding.pod_labels)}
+        sources |= {(identity, "") for identity in _foreign(world, binding)}
     return tuple(Source(identity=identity, pod=pod) for identity, pod in sorted(sources)), findings
 
 
@@ -94,8 +96,13 @@ def binding_findings(world: World, binding: IdentityBinding) -> list[Finding]:
     findings = []
     for text in binding.spiffe_identities:
         domain, path = _parts(text)
-        if domain != world.settings.trust_domain:
-            reason, why = Reason.FOREIGN_TRUST_DOMAIN, f"trust domain {domain!r} is not this mesh's"
+        if domain in world.settings.federated:
+            if _foreign_identity(text):
+                continue
+            reason, why = Reason.INVALID_IDENTITY, "it names no workload"
+        elif domain != world.settings.trust_domain:
+            reason = Reason.FOREIGN_TRUST_DOMAIN
+            why = f"trust domain {domain!r} is not this mesh's, and no bundle of it is configured"
         elif not _account(path, binding.meta.namespace):
             reason, why = Reason.FOREIGN_NAMESPACE, f"not /ns/{binding.meta.namespace}/sa/<name>"
         else:
@@ -139,6 +146,22 @@ def _accounts(world: World, binding: IdentityBinding) -> tuple[str, ...]:
         _account(path, binding.meta.namespace) for domain, path in parts if domain == world.settings.trust_domain
     )
     return tuple(name for name in accounts if name)
+
+
+def _foreign(world: World, binding: IdentityBinding) -> list[str]:
+    """The SPIFFE IDs of a binding that are of a trust domain whose bundle is configured."""
+    found = (_foreign_identity(text) for text in binding.spiffe_identities)
+    return [identity for identity in found if _parts(identity)[0] in world.settings.federated]
+
+
+def _foreign_identity(text: str) -> str:
+    """The SPIFFE ID written out, of any path; empty if it is none."""
+    identity = f"spiffe://{text.removeprefix('spiffe://')}"
+    try:
+        split_spiffe_id(identity)
+    except PeerRejected:
+        return ""
+    return identity
 
 
 def _parts(text: str) -> tuple[str, str]:

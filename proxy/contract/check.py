@@ -14,6 +14,7 @@ from itertools import islice
 
 import re2
 
+from proxy.contract.bundle import BundleRejected, read_bundle
 from proxy.contract.config import (
     Balance,
     Breaker,
@@ -28,8 +29,9 @@ from proxy.contract.config import (
     Rule,
     Service,
     Source,
+    Trust,
 )
-from proxy.contract.spiffe import PeerRejected, parse_spiffe_id
+from proxy.contract.spiffe import PeerRejected, is_trust_domain, parse_spiffe_id, split_spiffe_id
 
 MAX_REASONS = 10
 """Reasons given for one config: they travel back in a NACK and are read by people."""
@@ -96,6 +98,8 @@ def _all(config: Config) -> Iterator[str]:
         yield "inbound: grants for a pod that no TrafficTarget names"
     for grant in config.inbound.grants:
         yield from _under(f"inbound: target {grant.target}", _grant(grant))
+    if config.trust is not None:
+        yield from _under("trust", _trust(config.trust))
 
 
 def _under(what: str, reasons: Iterable[str]) -> Iterator[str]:
@@ -233,7 +237,7 @@ def _grant(grant: Grant) -> Iterator[str]:
 def _source(source: Source) -> Iterator[str]:
     if bool(source.identity) == bool(source.pod):
         yield "a source is an identity or a pod"
-    if source.identity and not _is_identity(source.identity):
+    if source.identity and not _is_spiffe_id(source.identity):
         yield f"{source.identity!r} is no SPIFFE ID"
     if source.pod and not _POD.fullmatch(source.pod):
         yield f"{source.pod!r} is no pod"
@@ -254,6 +258,16 @@ def _matches(matches: tuple[HttpMatch, ...] | None) -> Iterator[str]:
                 yield f"{where}: {value!r} is no regular expression"
 
 
+def _trust(trust: Trust) -> Iterator[str]:
+    for domain, bundle in {"": trust.bundle, **trust.federated}.items():
+        if domain and not is_trust_domain(domain):
+            yield f"{domain!r} is no trust domain"
+        try:
+            read_bundle(bundle)
+        except BundleRejected as error:
+            yield f"{domain}: {error}".removeprefix(": ")
+
+
 def _is_port(number: int) -> bool:
     return 0 < number <= MAX_PORT
 
@@ -269,6 +283,15 @@ def _is_ip(text: str) -> bool:
 def _is_identity(text: str) -> bool:
     try:
         parse_spiffe_id(text)
+    except PeerRejected:
+        return False
+    return True
+
+
+def _is_spiffe_id(text: str) -> bool:
+    """Of this trust domain or another, which has paths of its own form."""
+    try:
+        split_spiffe_id(text)
     except PeerRejected:
         return False
     return True

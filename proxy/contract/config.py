@@ -11,9 +11,9 @@ All of it is plain immutable data. Keys:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 DefaultPolicy = Literal["same-identity", "deny", "allow"]
 Algorithm = Literal["ewma", "least-request", "round-robin", "hash"]
@@ -197,14 +197,29 @@ class Inbound(Struct, frozen=True, kw_only=True):
     audit: bool = False
 
 
+class Trust(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whose certificates are believed. Bundles are PEM: one root or several.
+
+    ``bundle`` belongs to the mesh's own trust domain, ``federated`` has those of others by trust domain.
+    ``issuer`` is the key identifier (hex) of who signs certificates now; one of another issuer is
+    renewed soon. Of two the one with the higher ``generation`` is the newer.
+    """
+
+    bundle: str
+    federated: dict[str, str] = {}
+    issuer: str = ""
+    generation: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
 class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A whole compiled config at one version."""
+    """A whole compiled config at one version. ``trust`` None: as the files of ``TlsFiles`` say."""
 
     version: int = 0
     services: dict[str, Service] = {}
     clusters: dict[str, Cluster] = {}
     hosts: dict[str, Host] = {}
     inbound: Inbound = Inbound()
+    trust: Trust | None = None
 
 
 class ClearListener(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -225,12 +240,16 @@ class Listeners(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Paths. ``bundle`` (PEM roots) and ``token`` are given; ``certificate`` and ``key`` are the sidecar's own."""
+    """Paths. ``bundle`` (PEM roots) and ``token`` are given; ``certificate`` and ``key`` are the sidecar's own.
+
+    ``federated`` has the bundles of other trust domains by name, where no controller tells them.
+    """
 
     bundle: str
     certificate: str
     key: str
     token: str = ""
+    federated: dict[str, str] = {}
 
 
 class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):

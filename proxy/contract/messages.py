@@ -1,9 +1,12 @@
-"""Frames of the control stream: MessagePack structs over an mTLS WebSocket, one per binary message.
+"""What controller and sidecar say to each other.
 
+The control stream: MessagePack structs over an mTLS WebSocket, one per binary message.
 Down: ``Push``. Up: ``Hello`` first, then ``Ack``, ``Nack`` and ``Ask`` at any time.
 The controller sends a whole config (``base`` 0) after each ``Hello`` unless the
 version named there is the current one; then deltas, each upon the last
 acknowledged version.
+
+Enrolment: ``Issued`` is the answer to a certificate request, in JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from proxy.contract.config import Cluster, Config, Host, Inbound, Service
+from proxy.contract.config import Cluster, Config, Host, Inbound, Service, Trust
 
 
 class Push(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="push"):
-    """Config ``version`` as a change of ``base`` (0: of the empty config). None removes an entry."""
+    """Config ``version`` as a change of ``base`` (0: of the empty config).
+
+    None removes an entry; ``inbound`` and ``trust`` None: as before.
+    """
 
     version: int
     base: int = 0
@@ -25,6 +31,7 @@ class Push(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="push"):
     clusters: dict[str, Cluster | None] = {}
     hosts: dict[str, Host | None] = {}
     inbound: Inbound | None = None
+    trust: Trust | None = None
 
 
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
@@ -54,6 +61,13 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ask"):
     """The application wants to reach these hosts; each gets an entry in ``Config.hosts``."""
 
     hosts: tuple[str, ...]
+
+
+class Issued(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A certificate (PEM, leaf first, the CAs between it and its root after it), and whom to believe from now on."""
+
+    certificate: str
+    trust: Trust
 
 
 Down = Push
@@ -90,6 +104,7 @@ def difference(old: Config, new: Config) -> Push:
         clusters=_change(old.clusters, new.clusters),
         hosts=_change(old.hosts, new.hosts),
         inbound=new.inbound if new.inbound != old.inbound else None,
+        trust=new.trust if new.trust != old.trust else None,
     )
 
 

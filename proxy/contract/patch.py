@@ -25,13 +25,16 @@ def patched(base: Config, push: Push) -> Config:
         clusters=_merged(base.clusters, push.clusters),
         hosts=_merged(base.hosts, push.hosts),
         inbound=base.inbound if push.inbound is None else push.inbound,
+        trust=base.trust if push.trust is None else push.trust,
     )
 
 
 def digest(config: Config) -> str:
     """A fingerprint of everything but the version, the same whatever the order of the entries (hex)."""
     # Field by field: a whole Config leaves out an ``inbound`` that is its very default object, not one that equals it.
-    content = (config.services, config.clusters, config.hosts, config.inbound)
+    content: tuple[object, ...] = (config.services, config.clusters, config.hosts, config.inbound)
+    if config.trust is not None:
+        content = (*content, config.trust)
     plain = msgspec.to_builtins(content, str_keys=True)
     return sha256(_canonical.encode(plain)).digest()[:DIGEST_BYTES].hex()
 

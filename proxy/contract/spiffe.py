@@ -7,6 +7,9 @@ form ``spiffe://<trust domain>/ns/<namespace>/sa/<service account>``, on a leaf
 that may do nothing but authenticate. Sources: SPIFFE-ID and X509-SVID standards
 (their clauses are named below), RFC 5280.
 
+Of another trust domain (federation) any path is an identity, and nothing but
+the SPIFFE ID counts: its DNS names name no pods of ours.
+
 Neighbours: ``proxy.tls`` fetches the certificate of a connection,
 ``translator.identity`` issues what is accepted here.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -40,6 +44,7 @@ POD_SUFFIX: Final = "pod"
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 _MAX_LABEL = 63
 _MAX_SUBDOMAIN = 253
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -57,7 +62,11 @@ class PeerRejected(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A checked identity. ``identity`` is the whole SPIFFE ID; ``pods`` have the form ``name.namespace.pod``."""
+    """A checked identity. ``identity`` is the whole SPIFFE ID; ``pods`` have the form ``name.namespace.pod``.
+
+    ``namespace``, ``service_account`` and ``pods`` are empty for another trust domain.
+    ``issuer`` is the key identifier (hex) of who signed, empty if the certificate does not say.
+    """
 
     identity: str
     trust_domain: str
@@ -66,25 +75,27 @@ class Peer:
     pods: tuple[str, ...]
     not_before: datetime
     expires: datetime
+    issuer: str = ""
 
 
-_parsed: dict[bytes, Peer] = {}
+_parsed: dict[tuple[bytes, str], Peer] = {}
 
 
-def verify_peer(der: bytes, trust_domain: str, now: datetime) -> Peer:
+def verify_peer(der: bytes, trust_domain: str, now: datetime, foreign: Container[str] = ()) -> Peer:
     """The identity in the certificate ``der``, whose chain TLS has verified already.
 
-    ``now`` is timezone-aware. Parsing is done once per certificate; validity and
-    trust domain are checked every time. Raises ``PeerRejected``.
+    ``now`` is timezone-aware; ``foreign`` are the trust domains that are believed beside our own ``trust_domain``
+    (the caller sees to it that the chain ends in a root of that very domain). Parsing is done once per
+    certificate; validity and trust domain are checked every time. Raises ``PeerRejected``.
     """
-    fingerprint = hashlib.sha256(der).digest()
-    peer = _parsed.get(fingerprint)
+    key = hashlib.sha256(der).digest(), trust_domain
+    peer = _parsed.get(key)
     if peer is None:
-        peer = parse_certificate(der)
+        peer = parse_certificate(der, trust_domain)
         if len(_parsed) >= MAX_PARSED:
             _parsed.pop(next(iter(_parsed)))
-        _parsed[fingerprint] = peer
-    if peer.trust_domain != trust_domain:
+        _parsed[key] = peer
+    if peer.trust_domain != trust_domain and peer.trust_domain not in foreign:
         raise PeerRejected(f"trust domain {peer.trust_domain!r} is not {trust_domain!r}")
     if now < peer.not_before:
         raise PeerRejected(f"not valid before {peer.not_before.isoformat()}")
@@ -93,8 +104,11 @@ def verify_peer(der: bytes, trust_domain: str, now: datetime) -> Peer:
     return peer
 
 
-def parse_certificate(der: bytes) -> Peer:
-    """All checks but time and trust domain. Raises ``PeerRejected``."""
+def parse_certificate(der: bytes, trust_domain: str) -> Peer:
+    """All checks but time and whether another trust domain than ``trust_domain`` is believed.
+
+    Raises ``PeerRejected``.
+    """
     try:
         certificate = x509.load_der_x509_certificate(der)
         extensions = {extension.oid: extension for extension in certificate.extensions}
@@ -109,20 +123,34 @@ def parse_certificate(der: bytes) -> Peer:
             raise PeerRejected(f"unknown critical extension {oid.dotted_string}")
     _check_is_leaf(extensions)
     uri, dns_names = _alternative_names(extensions)
-    trust_domain, namespace, service_account = parse_spiffe_id(uri)
+    namespace = service_account = ""
+    domain, _ = split_spiffe_id(uri)
+    if domain == trust_domain:
+        _, namespace, service_account = parse_spiffe_id(uri)
     return Peer(
         identity=uri,
-        trust_domain=trust_domain,
+        trust_domain=domain,
         namespace=namespace,
         service_account=service_account,
-        pods=_pods(dns_names, namespace),
+        pods=_pods(dns_names, namespace) if namespace else (),
         not_before=not_before,
         expires=expires,
+        issuer=_issuer(extensions),
     )
 
 
 def parse_spiffe_id(uri: str) -> tuple[str, str, str]:
-    """Trust domain, namespace and service account of a SPIFFE ID (SPIFFE-ID 2). Raises ``PeerRejected``."""
+    """Trust domain, namespace and service account of a workload's SPIFFE ID. Raises ``PeerRejected``."""
+    trust_domain, segments = split_spiffe_id(uri)
+    match segments:
+        case ("ns", namespace, "sa", service_account) if is_label(namespace) and is_subdomain(service_account):
+            return trust_domain, namespace, service_account
+        case _:
+            raise PeerRejected("the SPIFFE ID's path is not /ns/<namespace>/sa/<service account>")
+
+
+def split_spiffe_id(uri: str) -> tuple[str, tuple[str, ...]]:
+    """Trust domain and path segments of any workload's SPIFFE ID (SPIFFE-ID 2). Raises ``PeerRejected``."""
     if len(uri) > MAX_SPIFFE_ID:
         raise PeerRejected(f"the SPIFFE ID has {len(uri)} bytes, {MAX_SPIFFE_ID} are allowed")
     scheme, separator, rest = uri.partition("://")
@@ -133,15 +161,19 @@ def parse_spiffe_id(uri: str) -> tuple[str, str, str]:
             raise PeerRejected(f"the SPIFFE ID has {what}")
     trust_domain, _, path = rest.partition("/")
     _check_trust_domain(trust_domain)
-    match path.split("/"):
-        case [""]:
-            raise PeerRejected("the SPIFFE ID has no path")
-        case segments if any(segment in ("", ".", "..") for segment in segments):
-            raise PeerRejected("the SPIFFE ID has an empty or dot segment")
-        case ["ns", namespace, "sa", service_account] if is_label(namespace) and is_subdomain(service_account):
-            return trust_domain, namespace, service_account
-        case _:
-            raise PeerRejected("the SPIFFE ID's path is not /ns/<namespace>/sa/<service account>")
+    segments = tuple(path.split("/"))
+    if segments == ("",):
+        raise PeerRejected("the SPIFFE ID has no path")
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise PeerRejected("the SPIFFE ID has an empty or dot segment")
+    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise PeerRejected("the SPIFFE ID's path has a character that is not allowed")
+    return trust_domain, segments
+
+
+def is_trust_domain(name: str) -> bool:
+    """Whether ``name`` can be a trust domain."""
+    return len(name) <= MAX_TRUST_DOMAIN and _TRUST_DOMAIN.fullmatch(name) is not None
 
 
 def is_label(name: str) -> bool:
@@ -166,7 +198,7 @@ def _check_trust_domain(trust_domain: str) -> None:
         raise PeerRejected("the SPIFFE ID has a port")
     if trust_domain != trust_domain.lower():
         raise PeerRejected("the trust domain is not in lower case")
-    if len(trust_domain) > MAX_TRUST_DOMAIN or not _TRUST_DOMAIN.fullmatch(trust_domain):
+    if not is_trust_domain(trust_domain):
         raise PeerRejected("the trust domain is empty, too long or has a character that is not allowed")
 
 
@@ -210,6 +242,13 @@ def _alternative_names(
     if len(uris) != 1:
         raise PeerRejected(f"{len(uris)} URIs among the subject alternative names, exactly one must be")
     return uris[0], dns_names
+
+
+def _issuer(extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]) -> str:
+    identifier = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    if identifier is None or not isinstance(identifier.value, x509.AuthorityKeyIdentifier):
+        return ""
+    return (identifier.value.key_identifier or b"").hex()
 
 
 def _pods(dns_names: list[str], namespace: str) -> tuple[str, ...]:

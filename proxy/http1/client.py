@@ -220,7 +220,7 @@ async def _secure(
         sock.close()
         raise
     try:
-        peer = peer_of(transport, trust_domain, datetime.now(UTC))
+        peer = peer_of(transport, trust_domain, datetime.now(UTC), federation=contexts.federation)
         if peer.identity != endpoint.endpoint.identity:
             raise PeerRejected(f"expected {endpoint.endpoint.identity}, got {peer.identity}")
     except PeerRejected:

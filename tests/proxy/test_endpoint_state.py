@@ -129,13 +129,17 @@ def test_endpoints_that_no_config_names_any_more_close_what_they_have() -> None:
     assert (one.closed, other.closed, dropped.gone) == (False, True, True)
 
 
-def test_a_new_certificate_retires_what_is_idle() -> None:
-    endpoints = Endpoints(lambda: 0.0)
-    connection = idle()
-    endpoints.get(ENDPOINT).release(connection, 0.0)
-    endpoints.retire_idle()
+def test_a_new_certificate_retires_what_is_idle_and_what_is_in_use_when_it_comes_back() -> None:
+    endpoints = Endpoints(lambda: 5.0)
+    pool = endpoints.get(ENDPOINT)
+    waiting, busy, later = idle(opened=1.0), idle(opened=2.0), idle(opened=6.0)
+    pool.release(waiting, 3.0)
+    endpoints.retire()
+    assert (waiting.closed, busy.closed) == (True, False)
 
-    assert connection.closed
+    pool.release(busy, 7.0)
+    pool.release(later, 7.0)
+    assert (busy.closed, later.closed) == (True, False)
 
 
 def test_endpoints_have_names_for_people() -> None:

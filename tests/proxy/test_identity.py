@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,19 +14,22 @@ from pathlib import Path
 import forge
 import msgspec
 import pytest
-import uvloop
-from enrolling import LIFETIME, WEB, Clock, Pod, controller
+from enrolling import LIFETIME, NOBODY, WEB, Clock, Pod, controller, identity_of, run, wait
 from eventually import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.contract.config import Control
 from proxy.contract.spiffe import Peer
 from proxy.errors import SettingsError
-from proxy.identity import FIRST_RETRY, LAST_RETRY, POLL, WorkloadIdentity, renewal_time, retry_delay
+from proxy.identity import (
+    FIRST_RETRY,
+    LAST_RETRY,
+    POLL,
+    WorkloadIdentity,
+    renewal_time,
+    retry_delay,
+)
 from translator.identity.authority import Authority
-
-NOBODY = Control(address="127.0.0.1", port=9, identity="spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller")
 
 
 @pytest.fixture
@@ -38,25 +40,6 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def pod(tmp_path: Path, authority: Authority) -> Pod:
     return Pod(tmp_path / "pod", authority)
-
-
-def identity_of(pod: Pod, control: Control | None, clock: Clock) -> WorkloadIdentity:
-    return WorkloadIdentity(pod.sidecar(control), on_rotate=pod.rotated.append, now=clock.now, random=lambda: 0.0)
-
-
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(main(), 30))
-
-
-async def wait(identity: WorkloadIdentity, clock: Clock, until: Callable[[], object], steps: int = 20) -> None:
-    """Steps through time as ``run`` would, at once."""
-    for _ in range(steps):
-        delay = await identity.step()
-        if until():
-            return
-        clock.pass_(delay)
-    raise AssertionError("not within the steps")
 
 
 def test_the_first_certificate_is_got_with_the_token(pod: Pod, authority: Authority) -> None:
@@ -225,7 +208,7 @@ def test_a_wrong_token_gets_no_certificate_and_is_tried_again(pod: Pod, authorit
 
 def test_a_new_root_is_taken_up_without_a_restart(pod: Pod, authority: Authority, tmp_path: Path) -> None:
     """Both roots are trusted first, then leaves come from the new one, then the old one leaves the bundle."""
-    successor = replace(Authority.create(tmp_path / "next"), token_key=authority.token_key)
+    successor = Authority.create(tmp_path / "next")
     both = authority.bundle + successor.bundle
 
     async def main() -> None:
@@ -252,7 +235,7 @@ def test_a_new_root_is_taken_up_without_a_restart(pod: Pod, authority: Authority
 def test_a_bundle_that_no_longer_covers_the_certificate_leads_to_a_new_one(
     pod: Pod, authority: Authority, tmp_path: Path
 ) -> None:  # fmt: skip
-    successor = replace(Authority.create(tmp_path / "next"), token_key=authority.token_key)
+    successor = Authority.create(tmp_path / "next")
 
     async def main() -> None:
         clock = Clock()
@@ -282,8 +265,10 @@ def test_a_bundle_that_is_gone_changes_nothing(pod: Pod, authority: Authority) -
             before = identity.contexts
             os.unlink(pod.files.bundle)
             clock.pass_(await identity.step())
-            assert identity.contexts is before
             pod.trust(authority.bundle)
+            clock.pass_(await identity.step())
+            assert identity.contexts is before, "the same again is nothing new"
+            pod.trust(authority.bundle + forge.Root().pem)
             await wait(identity, clock, lambda: identity.contexts is not before)
 
     run(main)
@@ -313,7 +298,7 @@ def test_a_damaged_bundle_changes_nothing(pod: Pod, authority: Authority) -> Non
             for _ in range(3):
                 clock.pass_(await identity.step())
             assert identity.contexts is before
-            pod.trust(authority.bundle)
+            pod.trust(authority.bundle + forge.Root().pem)
             await wait(identity, clock, lambda: identity.contexts is not before)
 
     run(main)
@@ -379,6 +364,12 @@ def test_without_a_controller_the_files_are_used_and_followed(pod: Pod) -> None:
         assert await identity.step() == POLL
         assert await identity.step() == POLL
         assert len(pod.rotated) == 1
+
+        before = identity.contexts
+        forge.save(replace(forge.good(), key=forge.good().key), pod.folder)
+        for _ in range(2):
+            await identity.step()
+        assert identity.contexts is before, "a key that does not fit: the last good pair stays"
 
         forge.save(forge.good(), pod.folder)
         await identity.step()
@@ -450,7 +441,7 @@ def test_no_secret_is_ever_logged(pod: Pod, authority: Authority, caplog: pytest
             assert len(pod.rotated) == 2
         clock.pass_(50)
         await identity.step()
-        pod.trust(b"damaged")
+        pod.trust("damaged")
         await identity.step()
 
     run(main)

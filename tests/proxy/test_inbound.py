@@ -8,13 +8,12 @@ import ssl
 import forge
 import pytest
 from eventually import eventually
-from forge import Leaf
 from pair import ALLOW, CLIENT, SERVER, by_hand, contexts_of, granting, paired
 from wire import HOST, OK, App, play, playing, to
 
 from proxy.contract.config import Config, HttpMatch, Inbound
 from proxy.preface import encode_preface
-from proxy.tls import MESH_ALPN, Pair, mesh_context
+from proxy.tls import MESH_ALPN, mesh_context
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\nsmi-mesh-client-id: default/client\r\n\r\n"
@@ -249,34 +248,6 @@ def test_a_preface_does_not_lead_to_the_sidecars_own_ports() -> None:
             for port in (mesh.far.outbound, mesh.far.mesh, mesh.far.clear):
                 answer = await by_hand(mesh.far.mesh, contexts_of(CLIENT).client, encode_preface(port) + GET)
                 assert b"smi-mesh-reason: loop" in answer, port
-
-    play(scene())
-
-
-def stranger() -> Pair:
-    return forge.Root().sign(Leaf(uris=(CLIENT,)))
-
-
-# OpenSSL does not even load the one to show it, and aiofastnet ends the handshake of the other itself, loudly.
-ELSEWHERE = {"names cut short", "non-ASCII name"}
-SHOWN = {name: pair for name, pair in forge.BAD.items() if name not in ELSEWHERE}
-
-
-@pytest.mark.parametrize("pair", [stranger, *SHOWN.values()], ids=["stranger", *SHOWN])
-def test_a_certificate_that_is_no_identity_gets_no_answer(pair: object) -> None:
-    assert callable(pair)
-    made = pair()
-
-    async def scene() -> None:
-        async with (
-            App() as app,
-            playing(
-                Config(inbound=ALLOW), pod="server-0", account="server", contexts=contexts_of(SERVER), app=app
-            ) as far,
-        ):
-            context = mesh_context(ssl.PROTOCOL_TLS_CLIENT, made, forge.trusted().pem)
-            assert await by_hand(far.mesh, context, encode_preface(app.port) + GET) == b""
-            assert app.ends == []
 
     play(scene())
 

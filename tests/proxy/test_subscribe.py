@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from control import Applied, ScriptedController, contexts, listening, sidecar, subscribed
+from cryptography import x509
 from eventually import eventually
 
 from proxy import lastgood
@@ -14,7 +15,7 @@ from proxy.contract.config import Backend, Cluster, Config, Endpoint, Host, Port
 from proxy.contract.messages import Ack, Nack, Push, difference, encode
 from proxy.contract.patch import digest
 from proxy.errors import ConfigRejected, Unavailable
-from proxy.subscribe import MAX_DELAY_SECONDS, backoff, judge
+from proxy.subscribe import MAX_DELAY_SECONDS, Subscription, backoff, judge
 from translator.identity.authority import Authority
 
 WEB = Cluster(endpoints=(Endpoint(ip="127.80.0.2", port=8080),))
@@ -253,3 +254,57 @@ def test_only_the_service_in_force_is_kept_after_a_split_goes(authority: Authori
     back = Config(version=9, services=GOOD.services, clusters=GOOD.clusters)
     assert isinstance(there, Config)
     assert judge(there, encode(difference(there, back))) == back
+
+
+# -- certificates -----------------------------------------------------------------------------------------------------
+
+
+def serial(controller: ScriptedController) -> int:
+    """Of the certificate that the newest stream was opened with."""
+    der = controller.sockets[-1].get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+def test_the_stream_is_opened_anew_with_a_new_certificate(authority: Authority) -> None:
+    async def main() -> None:
+        controller, applied = ScriptedController(), Applied()
+        async with listening(authority, controller.handle) as port:
+            current = contexts(authority, "web-0")
+            subscription = Subscription(sidecar(port), lambda: current, applied, Config(), jitter=lambda: 0.0)
+            running = asyncio.create_task(subscription.run())
+            try:
+                await eventually(lambda: controller.hellos)
+                first = serial(controller)
+                assert await controller.says(whole(GOOD)) == Ack(version=7)
+                current = contexts(authority, "web-0")
+                subscription.reconnect()
+                await eventually(lambda: len(controller.hellos) == 2)
+                assert controller.hellos[1].version == 7
+                assert serial(controller) != first
+                await eventually(lambda: controller.sockets[0].closed)
+                assert await controller.says(encode(Push(version=8, base=7))) == Ack(version=8)
+                assert len(controller.hellos) == 2
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_question_that_is_open_when_the_certificate_changes_is_asked_again(authority: Authority) -> None:
+    async def main() -> None:
+        controller, applied = ScriptedController(), Applied()
+        async with (
+            listening(authority, controller.handle) as port,
+            subscribed(sidecar(port), contexts(authority, "web-0"), applied) as subscription,
+        ):
+            await eventually(lambda: controller.hellos)
+            asking = asyncio.create_task(subscription.resolve("web.shop", 5))
+            await eventually(lambda: controller.asks)
+            subscription.reconnect()
+            await eventually(lambda: len(controller.hellos) == 2)
+            assert controller.hellos[1].hosts == ("web.shop",)
+            await controller.says(encode(Push(version=1, hosts={"web.shop": Host()})))
+            assert await asking == Host()
+
+    asyncio.run(main())

@@ -26,6 +26,8 @@ from smi.split import SplitBackend, TrafficSplit
 from smi.workloads import Pod, Service, ServicePort
 from translator.api import application
 from translator.compiler import compile_sidecar
+from translator.identity.rollout import Stage
+from translator.identity.rotation import CertificateShown, IdentityShown
 from translator.local.state import MeshState
 from translator.reconcile import Reconciler
 from translator.world import World
@@ -50,6 +52,20 @@ FILE = File(
 )
 
 
+END = datetime(2036, 1, 1, tzinfo=UTC)
+ROOT = CertificateShown(subject="CN=root", fingerprint="ab", expires=END)
+ISSUER = CertificateShown(subject="CN=issuer", fingerprint="cd", expires=END)
+IDENTITY = IdentityShown(
+    trust_domain="cluster.local",
+    generation=7,
+    stage=Stage.RENEWING,
+    waiting=("shop/web-0",),
+    roots=(ROOT,),
+    issuer=ISSUER,
+    federated={"partner.example": (ROOT,)},
+)
+
+
 def pod(name: str, namespace: str = "shop") -> Pod:
     meta = Meta(name=name, namespace=namespace, labels={"app": "web"})
     return Pod(meta=meta, ip="127.80.0.2", service_account="web", ready=True, mesh_port=4143)
@@ -62,6 +78,7 @@ class Known:
     state: MeshState
     reconciler: Reconciler = field(default_factory=lambda: Reconciler(compile_sidecar))
     problems: tuple[Problem, ...] = ()
+    identity: IdentityShown = IDENTITY
 
 
 class Client:
@@ -174,6 +191,23 @@ def test_problems(known: Known) -> None:
                     "message": "-1 is negative",
                 }
             ]
+
+    asyncio.run(main())
+
+
+def test_identity(known: Known) -> None:
+    async def main() -> None:
+        root = {"subject": "CN=root", "fingerprint": "ab", "expires": "2036-01-01T00:00:00Z"}
+        async with api(known) as client:
+            assert await client.json("/identity") == {
+                "trustDomain": "cluster.local",
+                "generation": 7,
+                "stage": "renewing",
+                "waitingFor": ["shop/web-0"],
+                "roots": [root],
+                "issuer": {**root, "subject": "CN=issuer", "fingerprint": "cd"},
+                "federated": {"partner.example": [root]},
+            }
 
     asyncio.run(main())
 

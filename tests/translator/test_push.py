@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import count
@@ -23,6 +24,7 @@ from smi.meta import Meta
 from smi.workloads import Pod
 from translator.compiler import Compiled
 from translator.identity.authority import Authority
+from translator.identity.rollout import SidecarTrust
 from translator.publish import PUSHES_AT_ONCE
 from translator.push import ACK_SECONDS, Publisher
 from translator.reconcile import MAX_HOSTS, MAX_REASON_CHARS, Reconciler, Subscriber
@@ -447,5 +449,43 @@ def test_a_pod_that_is_gone_is_forgotten_when_its_stream_ends(authority: Authori
                 control.want(config(1), pod("web-1"))
                 assert control.reconciler.subscribers.keys() == {f"{NAMESPACE}/web-0"}
             await eventually(lambda: not control.reconciler.subscribers)
+
+    run(scene, authority)
+
+
+def test_whom_to_trust_is_a_part_of_every_config_and_its_acknowledgement_is_known(authority: Authority) -> None:
+    async def scene(control: Control) -> None:
+        reconciler = control.reconciler
+        assert reconciler.sidecar_trust() is None, "the world is not known"
+        reconciler.trust_changed(authority.trust(generation=4))
+        control.want(config(1))
+        assert reconciler.sidecar_trust() == [], "pods that are not ready and were never heard of"
+        async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
+            await one.say(Hello())
+            push = await one.hear()
+            assert push.trust == authority.trust(generation=4)
+            heard = SidecarTrust(pod=f"{NAMESPACE}/web-0", issuer=authority.key_id)
+            assert reconciler.sidecar_trust() == [], "it is starting"
+            await one.say(Ack(version=push.version))
+            await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=4)])
+
+            reconciler.trust_changed(authority.trust(generation=5))
+            push = await one.hear()
+            assert (push.trust, push.clusters) == (authority.trust(generation=5), {})
+            await one.say(Ack(version=push.version))
+            await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=5)])
+        after = dataclasses.replace(heard, generation=5)
+        await eventually(lambda: control.known("web-0").connected_since is None)
+        assert reconciler.sidecar_trust() == [after], "who is away for a moment is known still"
+
+    run(scene, authority)
+
+
+def test_a_ready_pod_is_waited_for_before_it_is_heard_of(authority: Authority) -> None:
+    async def scene(control: Control) -> None:
+        control.want(
+            config(1), dataclasses.replace(pod("web-0"), ready=True), dataclasses.replace(pod("x"), mesh_port=0)
+        )
+        assert control.reconciler.sidecar_trust() == [SidecarTrust(pod=f"{NAMESPACE}/web-0")]
 
     run(scene, authority)

@@ -15,6 +15,7 @@ from translator.cli.groups import LazyGroup
         "run": "translator.cli.local_run:run",
         "status": "translator.cli.local_status:status",
         "logs": "translator.cli.local_logs:logs",
+        "rotate-root": "translator.cli.local_rotate_root:rotate_root",
         "down": "translator.cli.local_down:down",
     },
 )

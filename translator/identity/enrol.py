@@ -4,11 +4,11 @@ The proof is a token (``Authorization: Bearer``) or, for a renewal, the still
 valid client certificate. If a token is sent it alone counts, so that there is
 never a choice between two identities.
 
-    200  the certificate, PEM
+    200  the certificate and the trust bundles now in force: ``proxy.contract.messages.Issued``
     400  the request is no P-256 certificate request, or asks for another name
     401  no proof, or one that is not valid
     403  the certificate shown is not a sidecar's
-    503  the root has expired
+    503  the issuer has expired
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
+from proxy.contract.config import Trust
+from proxy.contract.messages import Issued
 from proxy.contract.spiffe import POD_SUFFIX, Peer, PeerRejected
 from translator.identity.authority import LEAF_LIFETIME, MAX_REQUEST, Authority, AuthorityError, RequestRejected
 from translator.identity.serving import peer_of
@@ -32,16 +35,21 @@ _log = logging.getLogger("translator.identity")
 
 
 def enrolment(
-    authority: Authority,
+    in_force: Callable[[], tuple[Authority, Trust]],
     verify: Callable[[str], SidecarIdentity],
     lifetime: timedelta = LEAF_LIFETIME,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The handler to mount at ``PATH``. ``verify`` returns whose a token is or raises ``TokenRejected``."""
+    """The handler to mount at ``PATH``.
+
+    ``in_force`` gives who signs now and what is trusted, ``verify`` returns whose a token is or raises
+    ``TokenRejected``.
+    """
 
     async def handle_enrol(request: web.Request) -> web.Response:
         try:
-            identity = _proved(request, authority, verify)
+            identity = _proved(request, in_force()[0], verify)
             body = await _read(request)
+            authority, trust = in_force()
             certificate = authority.issue(body, identity, lifetime)
         except (TokenRejected, PeerRejected) as error:
             return _refused(request, 401, error)
@@ -52,9 +60,8 @@ def enrolment(
         except AuthorityError as error:
             return _refused(request, 503, error)
         _log.info("certificate issued to %s", identity.dns_name)
-        return web.Response(
-            body=certificate, content_type="application/x-pem-file", headers={"Cache-Control": "no-store"}
-        )
+        answer = msgspec.json.encode(Issued(certificate=certificate.decode("ascii"), trust=trust))
+        return web.Response(body=answer, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     return handle_enrol
 

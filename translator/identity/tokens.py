@@ -1,6 +1,6 @@
 """Local mode's token: what a pod's sidecar proves itself with when it asks for its first certificate.
 
-The supervisor mints one per pod with the authority's ``token.key`` and puts it
+The supervisor mints one per pod with the mesh's ``token.key`` and puts it
 beside the sidecar, readable by nobody else. On Kubernetes a projected
 ServiceAccount token takes its place.
 
@@ -13,7 +13,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
 from typing import Final
 
 from translator.identity.subject import SidecarIdentity
@@ -21,12 +24,44 @@ from translator.identity.subject import SidecarIdentity
 MAX_TOKEN: Final = 1024
 """Characters: the longest names Kubernetes allows give 870."""
 
+KEY_FILE: Final = "token.key"
+
 MIN_KEY: Final = 32
 """Bytes of a key at least: as many as the hash has."""
 
 
 class TokenRejected(Exception):
     """The token was not minted by us. The text never repeats it."""
+
+
+class TokenKeyDamaged(Exception):
+    """The file with the mesh's key is there and holds none."""
+
+
+def token_key(directory: Path) -> bytes:
+    """The mesh's key in ``directory``, made now if there is none; of several at once one wins, for all.
+
+    Raises ``TokenKeyDamaged``.
+    """
+    path = directory / KEY_FILE
+    if not path.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_name(f".{KEY_FILE}.{secrets.token_hex(4)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(MIN_KEY))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, path)  # unlike a rename it leaves one that is there
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    key = path.read_bytes()
+    if len(key) != MIN_KEY:
+        raise TokenKeyDamaged(f"{path}: not {MIN_KEY} bytes")
+    return key
 
 
 def mint(key: bytes, identity: SidecarIdentity) -> str:

@@ -45,10 +45,9 @@ def keep_controller(
     """The controller, to be run."""
 
     def start() -> Process:
-        folders = [part for folder in settings.directories for part in ("--manifests", folder)]
         return Process.start(
             Command(
-                argv=(*settings.controller, "--state", str(state.directory), *folders),
+                argv=(*settings.controller, "--state", str(state.directory), *options(settings)),
                 variables=own_variables(mesh.instance),
                 folder=str(state.directory),
                 log=state.controller_log,
@@ -69,6 +68,15 @@ def keep_controller(
         listener.say(f"controller: {message}; starts again in {delay:g} s")
 
     return Kept(start, beside, ended, AT_ONCE)
+
+
+def options(settings: Settings) -> list[str]:
+    """What the controller is told beyond the mesh's folder."""
+    told = [part for folder in settings.directories for part in ("--manifests", folder)]
+    if settings.ca:
+        told += ["--ca", settings.ca]
+    told += ["--issuance-lifetime", f"{settings.issuance_lifetime:g}"]
+    return told + [part for pair in settings.federated.items() for part in ("--federate", "=".join(pair))]
 
 
 async def _pass_on(process: Process, log: Path, say: Callable[[str], None]) -> None:

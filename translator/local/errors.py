@@ -7,6 +7,7 @@ LocalError
 ├── NoFreeSubnet    all 256 subnets are taken
 ├── NoSuchPod       the mesh has no pod of that name
 ├── PodExists       ``run`` with a name that is in use
+├── CaUnusable      ``up`` with files of a CA that do not fit
 └── NotReady        something asked for did not become ready in time
 """
 
@@ -59,6 +60,10 @@ class PodExists(LocalError):
 
     def __init__(self, namespace: str, name: str) -> None:
         super().__init__(f'pod "{name}" exists already in namespace "{namespace}": choose another name')
+
+
+class CaUnusable(LocalError):
+    """The user's own CA cannot be used; the message names the file."""
 
 
 class NotReady(LocalError):

@@ -57,7 +57,7 @@ class MeshRecord:
     """The content of ``mesh.json``. ``instance`` marks this mesh's processes in their environment.
 
     The controller listens with TLS on ``control_address``:``control_port`` and
-    serves the API on 127.0.0.1:``api_port``.
+    serves the API on 127.0.0.1:``api_port``. ``ca`` is the folder of the user's own CA, empty if there is none.
     """
 
     name: str
@@ -69,6 +69,7 @@ class MeshRecord:
     control_address: str
     control_port: int
     controller_pid: int = 0
+    ca: str = ""
 
     @property
     def url(self) -> str:

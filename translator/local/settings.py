@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DEFAULT_PORT = 8001
 """Of the API: what ``kubectl proxy`` uses, so users know it."""
@@ -27,6 +27,15 @@ class Settings:
 
     egress: bool = False
     """Whether sidecars let names of another world through. Off: a typing error shall not leave the machine."""
+
+    ca: str = ""
+    """Absolute path of a folder with a CA of the user's own. Empty: the mesh makes one, which ends with it."""
+
+    issuance_lifetime: float = 48 * 3600.0
+    """Of the sidecars' certificates. Two days: renewed at half, they outlive a controller that is away for one."""
+
+    federated: dict[str, str] = field(default_factory=dict)
+    """Absolute paths of the trust bundles of other trust domains, by name."""
 
     sidecar: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy")
     """The sidecar's command without its ``--config``. A setting, so that another build can be run beside this one."""

@@ -94,7 +94,7 @@ def sidecar_file(record: PodRecord, ports: Iterable[int], around: Surroundings) 
         ),
         app_ports={port: own for port, own in bound.items() if port != own},
         tls=TlsFiles(
-            bundle=str(around.state.authority / "bundle.pem"),
+            bundle=str(around.state.bundle),
             certificate=str(folder.directory / "tls.crt"),
             key=str(folder.directory / "tls.key"),
             token=str(folder.token),

@@ -50,8 +50,13 @@ class MeshState:
 
     @property
     def authority(self) -> Path:
-        """The certificate authority's files; ``bundle.pem`` and ``token.key`` among them."""
+        """The files of the certificate authority that the mesh made for itself."""
         return self.directory / "ca"
+
+    @property
+    def bundle(self) -> Path:
+        """The trusted roots, for sidecars to begin with."""
+        return self.directory / "bundle.pem"
 
     @property
     def controller_log(self) -> Path:

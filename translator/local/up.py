@@ -16,17 +16,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from translator.identity.authority import Authority
+from translator.identity.authority import AuthorityError
+from translator.identity.rotation import Rotation
+from translator.identity.tokens import token_key
+from translator.identity.wanted import IdentityOptions
 from translator.local import control
 from translator.local.addresses import Subnet
 from translator.local.console import Console
 from translator.local.environment import NO_COMMAND
-from translator.local.errors import AlreadyUp, PortTaken
+from translator.local.errors import AlreadyUp, CaUnusable, PortTaken
 from translator.local.leftovers import kill_marked
 from translator.local.records import MeshRecord, decode_mesh, encode_mesh, encode_pods
 from translator.local.recovery import recover
 from translator.local.settings import DEFAULT_PORT, Settings
-from translator.local.sidecar import Surroundings
+from translator.local.sidecar import TRUST_DOMAIN, Surroundings
 from translator.local.state import MeshState, make_root, mesh_state, try_lock, write_atomically
 from translator.local.subnets import take_subnet
 from translator.local.supervisor import Supervisor
@@ -55,11 +58,25 @@ def supervise(settings: Settings, console: Console) -> int:
         mesh = _mesh(settings, subnet)
         taken.callback(kill_marked, mesh.instance)
         state.directory.mkdir(mode=0o700)
-        authority = Authority.create(state.directory)
+        _begin_identity(settings, state)
         write_atomically(state.pods, encode_pods(()))
         write_atomically(state.mesh, encode_mesh(mesh))  # the last: with it the mesh is there for other commands
         around = Surroundings(mesh=mesh, state=state, first_unprivileged=first_unprivileged(), egress=settings.egress)
-        return asyncio.run(_run(settings, around, subnet, authority.token_key, console))
+        return asyncio.run(_run(settings, around, subnet, token_key(state.directory), console))
+
+
+def _begin_identity(settings: Settings, state: MeshState) -> None:
+    """The roots that sidecars begin with; from here on the controller goes on. Raises ``CaUnusable``."""
+    options = IdentityOptions(
+        ca=Path(settings.ca) if settings.ca else None,
+        federated={domain: Path(path) for domain, path in settings.federated.items()},
+    )
+    try:
+        rotation = Rotation(state.directory, options, TRUST_DOMAIN)
+    except AuthorityError as error:
+        raise CaUnusable(str(error)) from error
+    if rotation.wrong:
+        raise CaUnusable("; ".join(f"{problem.file}: {problem.message}" for problem in rotation.wrong))
 
 
 async def _run(settings: Settings, around: Surroundings, subnet: Subnet, token_key: bytes, console: Console) -> int:
@@ -139,6 +156,7 @@ def _mesh(settings: Settings, subnet: Subnet) -> MeshRecord:
         pid=os.getpid(),
         api_port=choose_port(settings.port),
         directories=settings.directories,
+        ca=settings.ca,
         subnet=subnet.cidr,
         control_address=subnet.controller,
         control_port=CONTROL_PORT,

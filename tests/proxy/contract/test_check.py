@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import forge
 import pytest
 
 from proxy.contract.check import MAX_REASONS, contradictions, is_host
@@ -24,9 +25,11 @@ from proxy.contract.config import (
     Rule,
     Service,
     Source,
+    Trust,
 )
 
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
+ROOT = forge.Root().pem
 KEY = "shop/web:80"
 ENDPOINT = Endpoint(ip="127.80.0.2", port=8080, mesh=4143, identity=WEB, pod="shop/web-0", listen=28080)
 MATCH = HttpMatch(name="get", methods=("GET",), path="/api/.*", headers=(("x-user", "a.*"),))
@@ -89,6 +92,8 @@ GOOD = {
     "IPv6": endpoint(ip="fd00::1"),
     "no pods": Config(clusters={KEY: Cluster()}),
     "a grant": granted(sources=(Source(identity=WEB), Source(pod="web-0.shop.pod")), ports=(8080,), http=(MATCH,)),
+    "a grant to another trust domain": granted(sources=(Source(identity="spiffe://partner.example/billing"),)),
+    "trust": Config(trust=Trust(bundle=ROOT * 2, federated={"partner.example": ROOT})),
     "a grant of nothing": granted(ports=(), http=()),
     "a policy": policy(request_timeout=1.0, retry=Retry(statuses=((500, 599), (200, 200)), grpc=(1, 16))),
     "no backoff, no budget": retry(backoff_min=0.0, backoff_max=0.0, budget_ratio=0.0, budget_min=0.0, routes=()),
@@ -138,6 +143,13 @@ BAD = {
     "inbound: grants for a pod that no TrafficTarget names": granted(named=False),
     "target shop/t: a source is an identity or a pod": granted(sources=(Source(),)),
     "target shop/t: 'shop/web' is no SPIFFE ID": granted(sources=(Source(identity="shop/web"),)),
+    "'spiffe://partner.example/' is no SPIFFE ID": granted(sources=(Source(identity="spiffe://partner.example/"),)),
+    "'spiffe://partner.example/x' is no SPIFFE ID": endpoint(mesh=4143, identity="spiffe://partner.example/x"),
+    "trust: the bundle cannot be read": Config(trust=Trust(bundle="")),
+    "trust: partner.example: the bundle is cut short": Config(
+        trust=Trust(bundle=ROOT, federated={"partner.example": ROOT + ROOT[:100]})
+    ),
+    "trust: 'Partner' is no trust domain": Config(trust=Trust(bundle=ROOT, federated={"Partner": ROOT})),
     "target shop/t: 'web-0' is no pod": granted(sources=(Source(pod="web-0"),)),
     "target shop/t: port 0 is out of range": granted(ports=(0,)),
     "service shop/web: policy: request_timeout 0.0 is out of range": policy(request_timeout=0.0),

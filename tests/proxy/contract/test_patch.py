@@ -19,6 +19,7 @@ from proxy.contract.config import (
     Port,
     Retry,
     Service,
+    Trust,
 )
 from proxy.contract.messages import decode_down, difference, encode
 from proxy.contract.patch import digest, patched
@@ -54,6 +55,12 @@ _configs = st.builds(
     ),
     hosts=st.dictionaries(_names, st.builds(Host, service=_names)),
     inbound=st.builds(Inbound, named=st.booleans(), unmeshed=st.booleans()),
+    trust=st.builds(
+        Trust,
+        bundle=st.sampled_from(("a", "b")),
+        federated=st.dictionaries(_names, st.just("c")),
+        generation=st.integers(0, 2),
+    ),
 )
 
 
@@ -84,3 +91,11 @@ def test_a_digest_does_not_see_the_version_nor_the_order(config: Config) -> None
         clusters=dict(reversed(config.clusters.items())),
     )
     assert digest(turned) == digest(config)
+
+
+@given(_configs)
+def test_who_is_told_nothing_of_trust_has_the_digest_it_always_had(config: Config) -> None:
+    """A sidecar one version older does not know the field."""
+    bare = replace(config, trust=None)
+    fields = {name: getattr(bare, name) for name in ("version", "services", "clusters", "hosts", "inbound")}
+    assert digest(bare) == digest(Config(**fields)) != digest(config)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.contract import spiffe
 from proxy.contract.config import spiffe_id
-from proxy.contract.spiffe import PeerRejected, is_label, is_subdomain, parse_spiffe_id, verify_peer
+from proxy.contract.spiffe import PeerRejected, is_label, is_subdomain, parse_spiffe_id, split_spiffe_id, verify_peer
 
 
 def test_a_good_certificate_is_an_identity() -> None:
@@ -68,6 +68,55 @@ def test_the_bad_ones_are_many() -> None:
 def test_the_reason_is_said(bad: str, reason: str) -> None:
     with pytest.raises(PeerRejected, match=reason):
         verify_peer(forge.der(BAD[bad]()), TRUST_DOMAIN, forge.now())
+
+
+PARTNER = "spiffe://partner.example/billing/api-v2"
+
+
+def test_of_a_believed_trust_domain_any_path_is_an_identity_and_nothing_else_counts() -> None:
+    """Its DNS names could be those of pods of ours."""
+    for uri in (PARTNER, "spiffe://partner.example/ns/shop/sa/web", "spiffe://partner.example/A_b.c"):
+        der = forge.der(forge.Root().sign(Leaf(uris=(uri,), dns=("web-0.shop.pod", "odd.pod"))))
+        peer = verify_peer(der, TRUST_DOMAIN, forge.now(), {"partner.example"})
+        assert (peer.identity, peer.trust_domain) == (uri, "partner.example")
+        assert (peer.namespace, peer.service_account, peer.pods) == ("", "", ())
+        with pytest.raises(PeerRejected, match=r"is not 'cluster\.local'"):
+            verify_peer(der, TRUST_DOMAIN, forge.now())
+        with pytest.raises(PeerRejected, match=r"is not 'cluster\.local'"):
+            verify_peer(der, TRUST_DOMAIN, forge.now(), {"example", "partner.example.org"})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "spiffe://partner.example",
+        "spiffe://partner.example/",
+        "spiffe://partner.example/a//b",
+        "spiffe://partner.example/a/../b",
+        "spiffe://partner.example/a/",
+        "spiffe://partner.example/a b",
+        "spiffe://partner.example/a%20b",
+        "spiffe://partner.example/ä",
+        "spiffe://partner.example/a?b",
+        "spiffe://partner.example:8443/a",
+        "spiffe://Partner.example/a",
+    ],
+)
+def test_a_believed_trust_domain_is_held_to_the_standard(uri: str) -> None:
+    with pytest.raises(PeerRejected):
+        split_spiffe_id(uri)
+
+
+@pytest.mark.parametrize("name", ["workload path only", *BAD])
+def test_who_believes_another_trust_domain_is_as_strict_with_its_own(name: str) -> None:
+    pair = forge.trusted().sign(Leaf(uris=("spiffe://cluster.local/billing",))) if name not in BAD else BAD[name]()
+    with pytest.raises(PeerRejected):
+        verify_peer(forge.der(pair), TRUST_DOMAIN, forge.now(), {"partner.example"})
+
+
+def test_a_certificate_says_who_issued_it() -> None:
+    peer = verify_peer(forge.der(forge.good()), TRUST_DOMAIN, forge.now())
+    assert peer.issuer == forge.trusted().key_id.hex()
 
 
 def test_names_of_other_kinds_are_allowed_beside_the_one_uri() -> None:

@@ -63,6 +63,13 @@ def test_labels() -> None:
         (["local", "up", "/no/such/folder"], "does not exist"),
         (["local", "up", "/", "--port", "99999"], "is not in the range"),
         (["local", "up", "/", "--name", "Not_A_Name"], "is no name"),
+        (["local", "up", "/", "--issuance-lifetime", "1s"], "is too short"),
+        (["local", "up", "/", "--issuance-lifetime", "soon"], "is no duration"),
+        (["local", "up", "/", "--federate", "partner.example"], "write a trust domain"),
+        (["local", "up", "/", "--federate", "Partner=/etc/hosts"], "write a trust domain"),
+        (["local", "up", "/", "--federate", "cluster.local=/etc/hosts"], "own trust domain"),
+        (["local", "up", "/", "--ca", "/no/such/folder"], "does not exist"),
+        (["local", "rotate-root", "--timeout", "x"], "is no duration"),
         (["local", "status", "-o", "xml"], "is not one of"),
         (["lint"], "Missing argument"),
         (["lint", "/no/such/file"], "does not exist"),
@@ -74,7 +81,7 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(arguments: list[str], e
     assert error in done.output
 
 
-@pytest.mark.parametrize("command", ["status", "down", "logs", "exec"])
+@pytest.mark.parametrize("command", ["status", "down", "logs", "exec", "rotate-root"])
 def test_a_mesh_that_nobody_runs(command: str, tmp_path: Path) -> None:
     more = {"logs": ["pod"], "exec": ["pod", "--", "true"]}.get(command, [])
     done = CliRunner(env={"SMI_MESH_HOME": str(tmp_path)}).invoke(main, ["local", command, "--name", "none", *more])

@@ -57,14 +57,14 @@ def test_a_new_authority_has_its_files_and_keeps_its_secrets(tmp_path: Path) -> 
         os.umask(before)
 
     ca = tmp_path / "ca"
-    assert sorted(os.listdir(ca)) == ["bundle.pem", "root.key", "root.pem", "token.key"]
-    assert [mode(ca), mode(ca / "root.key"), mode(ca / "token.key")] == [0o700, 0o600, 0o600]
-    assert len(authority.token_key) == 32
+    assert sorted(os.listdir(ca)) == ["ca.crt", "issuer.crt", "issuer.key"]
+    assert [mode(ca), mode(ca / "issuer.key")] == [0o700, 0o600]
+    assert authority.roots == (authority.issuer,)
     assert os.listdir(tmp_path) == ["ca"]
 
 
 def test_the_root_may_sign_leaves_and_nothing_else(authority: Authority) -> None:
-    root = authority.root
+    root = authority.issuer
     constraints = root.extensions.get_extension_for_class(x509.BasicConstraints)
     usage = root.extensions.get_extension_for_class(x509.KeyUsage)
 
@@ -76,10 +76,10 @@ def test_the_root_may_sign_leaves_and_nothing_else(authority: Authority) -> None
 
 
 def test_it_is_the_same_every_time(tmp_path: Path) -> None:
-    first, second, third = Authority.create(tmp_path), Authority.create(tmp_path), Authority.load(tmp_path)
+    first, second, third = Authority.create(tmp_path), Authority.create(tmp_path), Authority.load(tmp_path / "ca")
 
-    assert first.root == second.root == third.root
-    assert first.token_key == second.token_key == third.token_key
+    assert first.issuer == second.issuer == third.issuer
+    assert first.key_id == second.key_id == third.key_id
 
 
 def test_of_many_that_create_at_once_one_wins_for_all(tmp_path: Path) -> None:
@@ -97,12 +97,11 @@ def test_of_many_that_create_at_once_one_wins_for_all(tmp_path: Path) -> None:
         thread.join()
 
     assert len(made) == 8
-    assert len({authority.root.serial_number for authority in made}) == 1
-    assert len({authority.token_key for authority in made}) == 1
+    assert len({authority.issuer.serial_number for authority in made}) == 1
     assert os.listdir(tmp_path) == ["ca"]
 
 
-@pytest.mark.parametrize("name", ["root.key", "root.pem", "bundle.pem", "token.key"])
+@pytest.mark.parametrize("name", ["ca.crt", "issuer.crt", "issuer.key"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut short", "of another"])
 def test_a_damaged_authority_is_refused_and_not_replaced(tmp_path: Path, name: str, damage: str) -> None:
     Authority.create(tmp_path)
@@ -112,25 +111,25 @@ def test_a_damaged_authority_is_refused_and_not_replaced(tmp_path: Path, name: s
         file.unlink()
     elif damage == "of another":
         Authority.create(tmp_path / "other")
-        if name == "token.key":
-            return  # any 32 bytes are a key
         file.write_bytes((tmp_path / "other" / "ca" / name).read_bytes())
     else:
         file.write_bytes(b"" if damage == "empty" else whole[: len(whole) // 2])
 
     with pytest.raises(AuthorityError) as caught:
         Authority.create(tmp_path)
-    secret = (tmp_path / "ca" / "root.key").read_text().splitlines()[1:2] if name != "root.key" else []
+    secret = (tmp_path / "ca" / "issuer.key").read_text().splitlines()[1:2] if name != "issuer.key" else []
     assert all(line not in str(caught.value) for line in secret)
 
 
 def test_a_bundle_of_several_roots_is_accepted_and_handed_on(tmp_path: Path) -> None:
     Authority.create(tmp_path)
-    bundle = tmp_path / "ca" / "bundle.pem"
-    other = forge.Root().pem
-    bundle.write_bytes(other + bundle.read_bytes())
+    bundle = tmp_path / "ca" / "ca.crt"
+    other = forge.Root()
+    bundle.write_text(f"# the next one\n{other.pem}{bundle.read_text()}{other.pem}")
+    loaded = Authority.load(tmp_path / "ca")
 
-    assert Authority.load(tmp_path).bundle == bundle.read_bytes()
+    assert loaded.roots == (other.certificate, loaded.issuer)
+    assert loaded.bundle == other.pem + loaded.chain
 
 
 def test_an_issued_certificate_is_an_identity(authority: Authority) -> None:
@@ -158,23 +157,25 @@ def test_an_issued_certificate_has_exactly_what_it_needs(authority: Authority) -
     assert len(list(names)) == 2
     assert set(extended) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    certificate.verify_directly_issued_by(authority.root)
+    certificate.verify_directly_issued_by(authority.issuer)
 
 
 def test_a_lifetime_may_be_set_but_ends_with_the_root(authority: Authority) -> None:
     short = x509.load_pem_x509_certificate(authority.issue(request(p256()), WEB, timedelta(seconds=60)))
     long = x509.load_pem_x509_certificate(authority.issue(request(p256()), WEB, timedelta(days=9999)))
-    end = authority.root.not_valid_after_utc
+    end = authority.issuer.not_valid_after_utc
     late = replace(authority, now=lambda: end - timedelta(hours=1))
     last = x509.load_pem_x509_certificate(late.issue(request(p256()), WEB))
 
+    shortest = x509.load_pem_x509_certificate(authority.issue(request(p256()), WEB, timedelta(seconds=5)))
     assert short.not_valid_after_utc - short.not_valid_before_utc == timedelta(seconds=120)
+    assert shortest.not_valid_after_utc - shortest.not_valid_before_utc == timedelta(seconds=10)
     assert long.not_valid_after_utc == end
     assert last.not_valid_after_utc == end
 
 
 def test_an_expired_root_issues_nothing(authority: Authority) -> None:
-    over = replace(authority, now=lambda: authority.root.not_valid_after_utc)
+    over = replace(authority, now=lambda: authority.issuer.not_valid_after_utc)
 
     with pytest.raises(AuthorityError, match="expired"):
         over.issue(request(p256()), WEB)
@@ -259,5 +260,4 @@ def test_the_controller_gets_a_certificate_of_its_own(authority: Authority) -> N
 def test_nothing_shows_the_secrets(authority: Authority, tmp_path: Path) -> None:
     shown = repr(authority)
 
-    assert (tmp_path / "ca" / "root.key").read_text().splitlines()[1] not in shown
-    assert repr(authority.token_key) not in shown
+    assert (tmp_path / "ca" / "issuer.key").read_text().splitlines()[1] not in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import aiohttp
 import forge
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from enrolling import WEB, Clock, Controller, controller
+from enrolling import KEY, WEB, Clock, Controller, controller
 from forge import BAD, TRUST_DOMAIN
 
+from proxy.contract.messages import Issued
 from proxy.contract.spiffe import verify_peer
 from proxy.enrolment import new_key_and_request
 from proxy.tls import Pair, PairRejected, control_context
@@ -51,15 +52,16 @@ async def ask(
 
 
 def bearer(authority: Authority, identity: SidecarIdentity = WEB) -> dict[str, str]:
-    return {"Authorization": f"Bearer {mint(authority.token_key, identity)}"}
+    return {"Authorization": f"Bearer {mint(KEY, identity)}"}
 
 
 def request_of(identity: SidecarIdentity) -> bytes:
     return new_key_and_request(identity.spiffe_id(TRUST_DOMAIN))[1]
 
 
-def issued_to(pem: bytes) -> str:
-    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+def issued_to(answer: bytes) -> str:
+    pem = msgspec.json.decode(answer, type=Issued).certificate
+    der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
     return verify_peer(der, TRUST_DOMAIN, forge.now()).pods[0]
 
 
@@ -117,7 +119,7 @@ def test_if_a_token_is_sent_it_alone_counts(authority: Authority) -> None:
     ["", "Bearer", "Bearer ", "Basic d2ViOng=", "Bearer a b", "Bearer " + "a" * 5000, "{token}", "Bearer  {token}"],
 )
 def test_a_malformed_authorization_is_refused(authority: Authority, authorization: str) -> None:
-    token = mint(authority.token_key, WEB)
+    token = mint(KEY, WEB)
 
     async def main() -> None:
         async with controller(authority, Clock()) as running:
@@ -193,34 +195,6 @@ def test_an_expired_root_says_so(authority: Authority) -> None:
         async with controller(authority, clock) as running:
             status, reason = await ask(running, request_of(WEB), bearer(authority))
             assert status == 503
-            assert b"root expired" in reason
+            assert b"issuer expired" in reason
 
     run(main)
-
-
-def test_the_serving_context_can_be_renewed_under_open_connections(authority: Authority) -> None:
-    from translator.identity.serving import renew, serving_context
-
-    context = serving_context(authority)
-    serials = {_serial(context, authority)}
-    for _ in range(3):
-        due = renew(context, authority)
-        assert timedelta(hours=23) < due - forge.now() < timedelta(hours=25)
-        serials.add(_serial(context, authority))
-    assert len(serials) == 4
-
-
-def _serial(server: ssl.SSLContext, authority: Authority) -> int:
-    """The serial number of the certificate that ``server`` shows now, seen through a handshake in memory."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client_end = control_context(None, authority.bundle).wrap_bio(back, there)
-    server_end = server.wrap_bio(there, back, server_side=True)
-    for _ in range(4):
-        for end in (client_end, server_end):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    der = client_end.getpeercert(binary_form=True)
-    assert der is not None
-    return x509.load_der_x509_certificate(der).serial_number

@@ -6,17 +6,58 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import stat
+import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from translator.identity.subject import BadIdentity, SidecarIdentity
-from translator.identity.tokens import MAX_TOKEN, TokenRejected, mint, verify
+from translator.identity.tokens import MAX_TOKEN, TokenKeyDamaged, TokenRejected, mint, token_key, verify
 
 KEY = bytes(range(32))
 WEB = SidecarIdentity(namespace="shop", service_account="web", pod="web-0")
 TOKEN = mint(KEY, WEB)
+
+
+def test_the_meshs_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        key = token_key(tmp_path)
+    finally:
+        os.umask(before)
+    assert len(key) == 32
+    assert token_key(tmp_path) == key
+    assert stat.S_IMODE((tmp_path / "token.key").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["token.key"]
+
+
+def test_of_many_that_make_the_key_at_once_one_wins_for_all(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+    made: list[bytes] = []
+
+    def make() -> None:
+        together.wait()
+        made.append(token_key(tmp_path))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len(set(made)) == 1
+
+
+def test_a_damaged_key_is_refused_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "token.key").write_bytes(b"short")
+    with pytest.raises(TokenKeyDamaged, match=r"token\.key"):
+        token_key(tmp_path)
+    assert (tmp_path / "token.key").read_bytes() == b"short"
+
 
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from localmesh import LocalMesh, deployment, server, service, until
-
-LOAD = """\
-import collections, http.client, json, os, sys, urllib.parse
-proxy = urllib.parse.urlsplit(os.environ["HTTP_PROXY"])
-connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=10)
-counts = collections.Counter()
-while not os.path.exists(sys.argv[1]):
-    try:
-        connection.request("GET", "http://web/")
-        response = connection.getresponse()
-        reason = response.headers.get("smi-mesh-reason", "")
-        counts[f"{response.status} {response.read().decode()} {reason}".strip()] += 1
-    except Exception as error:
-        counts[repr(error)] += 1
-        connection.close()
-    open(sys.argv[1] + ".begun", "w").close()
-print(json.dumps(counts))
-"""
+from localmesh import LocalMesh, deployment, server, service, under_load, until
 
 
 def slow_web(says: str, replicas: int) -> tuple[dict[str, Any], ...]:
@@ -47,20 +27,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     one.start()
     yield one
     one.close()
-
-
-def under_load(mesh: LocalMesh, folder: Path, change: Callable[[], Any]) -> dict[str, int]:
-    """What a client on one kept-alive connection saw while ``change`` was made: count by answer."""
-    enough = folder / "enough"
-    command = mesh.command("exec", "deploy/client", "--", sys.executable, "-c", LOAD, str(enough))
-    with subprocess.Popen(command, env=mesh.environment, stdout=subprocess.PIPE, text=True) as load:
-        try:
-            until((folder / "enough.begun").exists, "requests are under way")
-            change()
-        finally:
-            enough.touch()
-        answers, _ = load.communicate(timeout=30)
-    return dict(json.loads(answers))
 
 
 def test_a_rollover_loses_no_request(mesh: LocalMesh, tmp_path: Path) -> None:

@@ -104,6 +104,6 @@ def test_the_file_says_who_the_sidecar_is_and_where_everything_lies() -> None:
     assert (sidecar.control.address, sidecar.control.port) == ("127.80.3.1", 4190)
     assert sidecar.control.identity == "spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller"
     assert sidecar.tls is not None
-    assert sidecar.tls.bundle == "/state/mesh/ca/bundle.pem"
+    assert sidecar.tls.bundle == "/state/mesh/bundle.pem"
     assert sidecar.tls.token == "/state/mesh/pods/shop.web-1/token"
     assert msgspec.json.decode(msgspec.json.encode(file), type=File) == file
