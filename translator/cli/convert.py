@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from smi.yamltext import to_yaml
 from smi.yamltree import MAX_TEXT
 
 STDIN = "-"
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may have in a string as it is, and YAML not, or not unchanged."""
 
 
 @click.command(epilog="smi convert canary.yaml --to v1alpha2 | kubectl apply -f -")
@@ -89,6 +93,7 @@ def _short(path: str) -> str:
 
 
 def _as_json(documents: tuple[object, ...]) -> str:
-    """One object as it is, several as a List: what kubectl prints and reads."""
+    """One object as it is, several as a List: what kubectl prints and reads. It is YAML as well."""
     whole = documents[0] if len(documents) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
