@@ -83,6 +83,14 @@ def test_weights_that_were_edited_since_win(edited: list[object]) -> None:
     assert weights_of(split(*edited, weights=["900m", "0.1"])) == [Fraction(str(weight)) for weight in edited]
 
 
+@pytest.mark.parametrize("weight", [True, 1.0])
+def test_kept_weights_do_not_make_good_a_weight_that_is_wrong(weight: object) -> None:
+    body = {"service": "web", "backends": [{"service": "a", "weight": weight}]}
+    thing = manifest("TrafficSplit", "split.smi-spec.io/v1alpha2", {"spec": body}, weights=["1"])
+    (said,) = decode_text(json.dumps(thing), "m.yaml").problems
+    assert said.field == "spec.backends[0].weight"
+
+
 def test_no_annotation_of_conversion_is_left_in_the_hub() -> None:
     found = split(900, 100, weights=["900m", "0.1"], matches=GROUP, original={})
     assert found.meta.annotations == {}

@@ -274,6 +274,29 @@ def test_a_profile_in_a_list_becomes_items_of_it_and_finds_its_service_there() -
     assert found["items"][1]["metadata"]["annotations"]["retry.smi-mesh.io/routes"] == "web-routes"
 
 
+def test_what_comes_after_a_profile_in_a_list_is_converted_too() -> None:
+    text = """\
+    apiVersion: v1
+    kind: List
+    items:
+    - apiVersion: linkerd.io/v1alpha2
+      kind: ServiceProfile
+      metadata: {name: web.shop.svc.cluster.local}
+      spec:
+        routes: [{name: all, condition: {method: GET}}]
+        dstOverrides: [{authority: web-1.shop.svc, weight: 1}]
+    - {apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: r}}
+    - {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}
+    """
+    (found,) = documents(text, "v1alpha3")
+    assert [f"{item['kind']} {item['apiVersion'].rpartition('/')[2]}" for item in found["items"]] == [
+        "HTTPRouteGroup v1alpha3",
+        "TrafficSplit v1alpha3",
+        "TCPRoute v1alpha3",
+        "ConfigMap v1",
+    ]
+
+
 def test_a_profile_of_no_service_passes_through() -> None:
     text = "{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: api.example.com}, spec: {}}"
     assert documents(text) == [yaml.safe_load(text)]
