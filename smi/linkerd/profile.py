@@ -21,10 +21,16 @@ from smi.names import ServiceName, check_label, shown
 from smi.problems import Step
 from smi.wire.base import is_digits
 from smi.wire.kinds import ALPHAS, SPECS, SPLIT
-from smi.wire.linkerd import Profile, Route
+from smi.wire.linkerd import Profile, RetryBudget, Route
 
 LIMIT = 10
 """Attempts beyond the first. Linkerd counts none, its budget alone ends them; a budget seldom pays for more."""
+
+MIN_TTL, MAX_TTL = 1, 60
+"""Seconds between which Linkerd's proxy takes a budget's ttl."""
+
+MAX_RATIO, MAX_RATE = 10, 1_000_000
+"""What our annotation takes at most."""
 
 RETRY, TIMEOUT = "retry.smi-mesh.io/", "timeout.smi-mesh.io/"
 
@@ -146,11 +152,22 @@ def _retries(profile: Profile, matches: Sequence[_Match], group: str, doubts: li
         f"{RETRY}limit": str(LIMIT),
         f"{RETRY}routes": ",".join(named),
     }
-    budget = profile.spec.retry_budget
-    if budget is not None:
-        ratio, least = f"{budget.retry_ratio:g}", budget.min_retries_per_second
-        annotations[f"{RETRY}budget"] = f"ratio={ratio},min={least}/s,ttl={_written(budget.ttl)}"
+    if profile.spec.retry_budget is not None:
+        annotations |= _budget(profile.spec.retry_budget, doubts)
     return annotations
+
+
+def _budget(budget: RetryBudget, doubts: list[Doubt]) -> dict[str, str]:
+    if not MIN_TTL <= budget.ttl <= MAX_TTL:
+        message = f"Linkerd takes {MIN_TTL} to {MAX_TTL} s, and the default budget otherwise: so it is here"
+        doubts.append(_doubt("spec", "retryBudget", "ttl", message=message))
+        return {}
+    ratio, least = min(budget.retry_ratio, MAX_RATIO), min(budget.min_retries_per_second, MAX_RATE)
+    if (ratio, least) != (budget.retry_ratio, budget.min_retries_per_second):
+        message = f"here a ratio is at most {MAX_RATIO}, and retries a second {MAX_RATE}"
+        doubts.append(_doubt("spec", "retryBudget", message=message))
+    decimal = f"{ratio:.9f}".rstrip("0").rstrip(".")
+    return {f"{RETRY}budget": f"ratio={decimal},min={least}/s,ttl={_written(budget.ttl)}"}
 
 
 def _statuses(routes: Sequence[Route], doubts: list[Doubt]) -> list[str]:

@@ -19,6 +19,9 @@ API_VERSION, KIND = "linkerd.io/v1alpha2", "ServiceProfile"
 MIN_STATUS, MAX_STATUS = 100, 599
 """What Linkerd allows, and what a bound means that is left out."""
 
+MIN_FINAL = 200
+"""1xx are no answers (RFC 9110 §15.2)."""
+
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _SECONDS = {
@@ -123,9 +126,9 @@ class Route(Wire):
     timeout: Duration = Fraction(0)
 
     def failures(self) -> frozenset[int]:
-        """The statuses that are failures here; 5xx are unless a class says otherwise."""
+        """The statuses of answers that are failures here; 5xx are unless a class says otherwise."""
         found = set()
-        for status in range(MIN_STATUS, MAX_STATUS + 1):
+        for status in range(MIN_FINAL, MAX_STATUS + 1):
             classes = (one.is_failure for one in self.response_classes if one.condition.holds(status))
             if next(classes, status >= 500):
                 found.add(status)

@@ -73,6 +73,31 @@ def test_retryable_routes_arm_retries_for_themselves_alone() -> None:
     assert translated.doubts == ()
 
 
+def budgeted(budget: str) -> Translated:
+    return routes(get("/a", RETRIED), more=f", retryBudget: {{{budget}}}")
+
+
+@pytest.mark.parametrize("ttl", ["0s", "0.5s", "61s"])
+def test_of_a_time_to_live_that_linkerd_does_not_take_the_default_is_left(ttl: str) -> None:
+    translated = budgeted(f"retryRatio: 0.1, minRetriesPerSecond: 1, ttl: {ttl}")
+    assert "budget" not in retry(translated)
+    message = "Linkerd takes 1 to 60 s, and the default budget otherwise: so it is here"
+    assert doubts(translated) == [(("spec", "retryBudget", "ttl"), message)]
+
+
+def test_a_budget_beyond_our_bounds_is_cut_and_told() -> None:
+    translated = budgeted("retryRatio: 1000, minRetriesPerSecond: 4294967295, ttl: 10s")
+    assert retry(translated)["budget"] == "ratio=10,min=1000000/s,ttl=10s"
+    message = "here a ratio is at most 10, and retries a second 1000000"
+    assert doubts(translated) == [(("spec", "retryBudget"), message)]
+
+
+def test_a_small_ratio_is_written_without_exponent() -> None:
+    assert retry(budgeted("retryRatio: 0.00001, minRetriesPerSecond: 1, ttl: 10s"))["budget"] == (
+        "ratio=0.00001,min=1/s,ttl=10s"
+    )
+
+
 def test_all_routes_are_named_by_their_group() -> None:
     assert retry(routes(get("/a", RETRIED), get("/b", RETRIED)))["routes"] == "web-routes"
 
@@ -88,7 +113,8 @@ def test_a_budget_alone_arms_nothing() -> None:
         ("{condition: {status: {min: 503, max: 503}}, isFailure: false}", "500-502,504-599"),
         ("{condition: {status: {min: 429, max: 429}}, isFailure: true}", "429,500-599"),
         ("{condition: {status: {min: 500}}, isFailure: false}", ""),
-        ("{condition: {status: {max: 199}}, isFailure: true}", "100-199,500-599"),
+        ("{condition: {status: {max: 199}}, isFailure: true}", "5xx"),
+        ("{condition: {status: {max: 299}}, isFailure: true}", "200-299,500-599"),
         (
             "{condition: {any: [{status: {min: 404, max: 404}}, {status: {min: 429, max: 429}}]}, isFailure: true}",
             "404,429,500-599",
