@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance fmt lock clean help
+.PHONY: demo test check tests conformance crds fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
 	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
 	@echo "make check  all of that without the tests"
 	@echo "make conformance  all black-box cases against a local mesh"
+	@echo "make crds   write manifests/crds anew"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
 	@echo "make clean  remove what was built"
@@ -39,6 +40,10 @@ tests:
 conformance:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/python -m conformance
+
+crds:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/python -m smi.crds manifests/crds
 
 fmt:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

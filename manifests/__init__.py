@@ -1,6 +1,6 @@
 """Manifests that ship with the product.
 
-Belongs here: YAML (demos, later CRDs and install bases) and the few lines that find it.
+Belongs here: YAML (demos, CRDs, later install bases) and the few lines that find it.
 Does not belong: code beyond locating files.
 Next: ``translator.demo`` runs the demos, ``translator.local`` runs any folder of manifests.
 """

@@ -35,6 +35,17 @@ _SUFFIXES = {
 }
 
 
+def quantity_of(value: object) -> Fraction:
+    """The amount that a value of a manifest means: text as ``parse_quantity`` takes it, or a number.
+
+    Raises:
+        BadQuantity: as ``parse_quantity``, or it is neither.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadQuantity(f"must be a quantity such as 900m, 0.5 or 1, not {shown(value)}")
+    return parse_quantity(value if isinstance(value, str) else repr(value))
+
+
 def parse_quantity(text: str) -> Fraction:
     """The exact amount that ``text`` (``900m``, ``0.5``, ``1Ki``, ``2e3``) means, never negative.
 

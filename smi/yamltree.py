@@ -9,6 +9,7 @@ kubectl (YAML 1.1 without sexagesimal numbers and timestamps). Pure;
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _resolve: Callable[..., object] = yaml.resolver.Resolver().resolve
 _TAG = "tag:yaml.org,2002:"
 _OCTAL = re.compile(r"[-+]?0[0-7]+")
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+"""Two escapes for one character, the one thing that JSON may write and YAML may not."""
+
 _NO_COLON = "could not find expected ':'"
 _NULL, _MERGE = f"{_TAG}null", f"{_TAG}merge"
 _KNOWN_TAGS = frozenset({"!", *(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))})
@@ -58,6 +62,15 @@ class Node:
                 break
             node = node.children[step]
         return node.line
+
+    def has(self, steps: tuple[Step, ...]) -> bool:
+        """Whether there is a value at ``steps``."""
+        node = self
+        for step in steps:
+            if step not in node.children:
+                return False
+            node = node.children[step]
+        return True
 
     def lines(self, above: tuple[Step, ...] = ()) -> Iterator[tuple[str, int]]:
         """Every field below, as (path, line)."""
@@ -88,6 +101,8 @@ def read_tree(text: str) -> Tree:
     composer = _Composer()
     if len(text) > MAX_TEXT:
         return Tree(documents=(), flaws=(Flaw(line=1, field="file", message=f"is larger than {MAX_TEXT} bytes"),))
+    if _SURROGATES.search(text) and _is_json(text):
+        text = _SURROGATES.sub(lambda found: found[1] + str(json.loads(f'"{found[2]}"')), text)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             composer.take(event)
@@ -102,6 +117,14 @@ def read_tree(text: str) -> Tree:
         line = text.count("\n", 0, error.start) + 1
         composer.flaws.append(Flaw(line=line, field="yaml", message="a lone surrogate is not text"))
     return Tree(documents=tuple(composer.documents), flaws=tuple(composer.flaws))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _syntax_flaw(error: yaml.MarkedYAMLError, text: str) -> Flaw:

@@ -230,3 +230,5 @@ access_scenes = st.builds(
     st.sampled_from(("same-identity", "deny", "allow")),
 )
 split_scenes = st.builds(lambda objects, pods: Scene(objects=objects, pods=pods), _splitting, _running)
+smi_objects = st.one_of(*_splits, _target("t1"), *_bindings, *_groups, *_tcp, _udp)
+"""One object of any kind of SMI."""

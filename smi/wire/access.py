@@ -21,6 +21,8 @@ from smi.wire.base import Name, PortLoose, Wire, one_of, refuse, text
 from smi.wire.metadata import Object
 from smi.wire.split import ROUTE_KINDS
 
+SUBJECT_KINDS = ("ServiceAccount", "IdentityBinding")
+
 MAX_SPIFFE = 2048
 """Bytes of a SPIFFE ID (SPIFFE-ID §2.3)."""
 
@@ -53,7 +55,7 @@ class Source(Wire):
 
     spelling: ClassVar[bool] = True
     also_known: ClassVar[frozenset[str]] = frozenset({"group", "apiGroup", "port"})
-    kind: Annotated[str, one_of("ServiceAccount", "IdentityBinding")]
+    kind: Annotated[str, one_of(*SUBJECT_KINDS)]
     name: Name
     namespace: Annotated[str, text(_namespace)] = ""
 

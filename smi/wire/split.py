@@ -14,18 +14,12 @@ from pydantic import Field, PlainValidator
 
 from smi.errors import BadQuantity
 from smi.names import shown
-from smi.quantity import MAX_QUANTITY, parse_quantity
+from smi.quantity import MAX_QUANTITY, quantity_of
 from smi.split import RouteRef, SplitBackend, TrafficSplit
 from smi.wire.base import Name, ServiceReference, Wire, is_digits, one_of
 from smi.wire.metadata import Object
 
 ROUTE_KINDS = ("HTTPRouteGroup", "TCPRoute", "UDPRoute")
-
-
-def _quantity(value: object) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadQuantity(f"must be a quantity such as 900m, 0.5 or 1, not {shown(value)}")
-    return parse_quantity(value if isinstance(value, str) else repr(value))
 
 
 def _whole(value: object) -> Fraction:
@@ -53,7 +47,7 @@ class QuantityBackend(Wire):
 
     spelling: ClassVar[bool] = True
     service: ServiceReference
-    weight: Annotated[Fraction, PlainValidator(_quantity)]
+    weight: Annotated[Fraction, PlainValidator(quantity_of)]
 
 
 class Match(Wire):

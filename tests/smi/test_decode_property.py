@@ -171,3 +171,16 @@ def test_the_good_manifests_are_good() -> None:
         decoded = decode_text(yaml.safe_dump(manifest), "m.yaml")
         assert decoded.problems == ()
         assert len(decoded.objects) == 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    bent(),
+    st.sampled_from(["matches", "weights", "port", "headers", "ports", "original", "other"]),
+    VALUES | st.lists(st.fixed_dictionaries({"name": st.sampled_from(["m", "n"])}, optional={"headers": VALUES})),
+)
+def test_any_value_that_conversion_might_have_kept(manifest: dict[str, Any], name: str, value: object) -> None:
+    metadata = manifest.get("metadata")
+    if isinstance(metadata, dict):
+        metadata["annotations"] = {f"convert.smi-mesh.io/{name}": json.dumps(value)}
+    check(json.dumps(manifest, indent=1))

@@ -1,5 +1,7 @@
 """YAML with lines: what scalars mean, what is refused, where it says so."""
 
+import json
+
 import pytest
 
 from smi.yamltree import MAX_DEPTH, MAX_NODES, MAX_TEXT, read_tree
@@ -162,3 +164,15 @@ def test_the_deepest_that_is_allowed() -> None:
 
 def test_a_text_too_long_is_not_even_parsed() -> None:
     assert flaws_of("[" * (MAX_TEXT + 1)) == [(1, "file", f"is larger than {MAX_TEXT} bytes")]
+
+
+def test_json_may_write_one_character_as_two_escapes() -> None:
+    text = r'{"a": "\ud83d\ude00\ud83d\ude01", "\\ud83d": "\\\ud83d\ude00"}'
+    (document,) = read_tree(text).documents
+
+    assert document.value == json.loads(text)
+
+
+def test_elsewhere_such_escapes_are_what_yaml_says_they_are() -> None:
+    assert [node.value for node in read_tree(r"a: '\ud83d\ude00'").documents] == [{"a": r"\ud83d\ude00"}]
+    assert read_tree(r'a: "\ud83d\ude00"').flaws

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from proxy.contract.check import contradictions
 from proxy.contract.config import Balance, Breaker, Cluster, Config, HttpMatch, Policy, Retry
 from proxy.contract.config import Service as ServiceConfig
+from smi.decode import decode_text
 from smi.meta import Meta
+from smi.rewrite import rewrite
 from smi.specs import HTTPMatch, HTTPRouteGroup
 from smi.workloads import Service
+from smi.yamltext import to_yaml
 from translator.findings import Reason
 from translator.retries import ANNOTATIONS, MAX_REMARKS, Calls, calls, is_about_calls
 from translator.world import World
@@ -216,3 +219,40 @@ def test_the_defaults_of_the_reference_are_the_defaults() -> None:
     retries = Policy(retry=DEFAULT)
 
     assert (written.policy, written.balance, written.breaker, written.remarks) == (retries, Balance(), Breaker(), ())
+
+
+def test_what_a_service_profile_becomes_is_read_as_meant() -> None:
+    written = """\
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: web.default.svc.cluster.local}
+spec:
+  routes:
+  - name: place
+    condition: {method: POST, pathRegex: "/orders"}
+    isRetryable: true
+    timeout: 1m30s
+    responseClasses: [{condition: {status: {min: 503, max: 503}}, isFailure: false}]
+  - {name: read, condition: {method: GET}, timeout: 90s}
+  retryBudget: {retryRatio: 0.25, minRetriesPerSecond: 5, ttl: 30s}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web}}
+"""
+    decoded = decode_text(to_yaml(rewrite([("m.yaml", written)], "v1alpha2").documents), "m.yaml")
+    world = World.of(decoded.objects)
+    found = calls(world, world.objects.services["default/web"])
+
+    assert decoded.problems == ()
+    assert found.remarks == ()
+    assert found.policy is not None
+    assert found.policy.request_timeout == 90.0
+    assert found.policy.retry == Retry(
+        statuses=((500, 502), (504, 599)),
+        connect_failure=True,
+        reset=True,
+        limit=10,
+        budget_ratio=0.25,
+        budget_min=5.0,
+        budget_ttl=30.0,
+        routes=(HttpMatch(name="web-routes/place", methods=("POST",), path="/orders$"),),
+    )

@@ -1,4 +1,4 @@
-"""The same policy written at any version of SMI compiles to the same config."""
+"""The same policy written at any version of SMI, and converted to any, compiles to the same config."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracle import Scene
 from shapes import VERSIONS, can_be_written, manifest
 
+from smi.convert import convert
 from smi.decode import decode_text
 from smi.workloads import Namespace, Service
 from translator.compiler import compile_sidecar
@@ -24,12 +25,17 @@ HOSTS = frozenset({"web.one", "web.two", "v1.one"})
 @given(
     scene=st.one_of(scenes.access_scenes, scenes.split_scenes),
     versions=st.lists(st.sampled_from(VERSIONS), min_size=20, max_size=20),
+    others=st.none() | st.lists(st.sampled_from(VERSIONS), min_size=20, max_size=20),
 )
-def test_what_is_written_at_any_version_means_what_was_meant(scene: Scene, versions: list[str]) -> None:
+def test_what_is_written_at_any_version_means_what_was_meant(
+    scene: Scene, versions: list[str], others: list[str] | None
+) -> None:
     given_as_they_are = [thing for thing in scene.objects if isinstance(thing, Namespace | Service)]
     meant = [thing for thing in scene.objects if thing not in given_as_they_are and can_be_written(thing)]
-    written = [json.dumps(manifest(thing, version)) for thing, version in zip(meant, versions, strict=False)]
-    decoded = decode_text("\n---\n".join(written), "random.yaml")
+    written = [manifest(thing, version) for thing, version in zip(meant, versions, strict=False)]
+    if others is not None:
+        written = [convert(one, version).manifest for one, version in zip(written, others, strict=False)]
+    decoded = decode_text("\n---\n".join(map(json.dumps, written)), "random.yaml")
     assert decoded.problems == ()
     assert len(decoded.objects) == len(meant)
     one = World.of([*meant, *given_as_they_are], scene.pods)
