@@ -16,6 +16,7 @@ from proxy.balance import Load
 from proxy.contract.config import Endpoint
 
 if TYPE_CHECKING:
+    from proxy.counters import Series
     from proxy.http1.client import ClientConnection
 
 # Idle connections kept per endpoint: as many as a busy caller has requests in flight at once.
@@ -27,9 +28,9 @@ AGE_LIMIT = 1800.0
 
 
 class EndpointState:
-    """One endpoint: its running load, its idle connections."""
+    """One endpoint: its running load, its idle connections. ``series``: where requests to it are counted."""
 
-    __slots__ = ("endpoint", "gone", "idle", "load", "name")
+    __slots__ = ("endpoint", "gone", "idle", "load", "name", "series")
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
@@ -37,6 +38,7 @@ class EndpointState:
         self.idle: deque[ClientConnection] = deque()
         self.gone = False
         self.name = endpoint.pod or f"{endpoint.ip}:{endpoint.port}"
+        self.series: dict[tuple[str, str, str, str], Series] = {}
 
     def acquire(self, now: float, *, certain: bool) -> ClientConnection | None:
         """An idle connection, the most recently used first; None when there is none worth using.

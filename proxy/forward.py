@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.deadlines import Deadlines
@@ -28,10 +29,13 @@ from proxy.http1.head import CHUNKED, MAX_HEAD, RequestHead, ResponseHead
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from proxy.accesslog import AccessLog
+    from proxy.contract.report import Direction
     from proxy.counters import Counters, Series
     from proxy.endpoints import EndpointState
     from proxy.http1.server import ServerConnection
     from proxy.tls import Contexts
+    from proxy.transports import Transports
 
 # Bytes of a request kept for sending it again.
 REPLAY_LIMIT = 64 * 1024
@@ -59,7 +63,7 @@ class Forwarding:
     """What all connections of one direction share."""
 
     loop: asyncio.AbstractEventLoop
-    direction: str
+    direction: Direction
     router: Router
     deadlines: Deadlines
     counters: Counters
@@ -70,6 +74,8 @@ class Forwarding:
     """Where this sidecar itself listens: a request sent there would come back for ever."""
     connections: set[ServerConnection] = field(default_factory=set)
     draining: bool = False
+    transports: Transports
+    access_log: AccessLog | None = None
 
 
 class Exchange:
@@ -126,6 +132,13 @@ class Exchange:
         self._interim = 0
 
     @property
+    def announced(self) -> tuple[int | None, int | None]:
+        """Bytes of the request's and of the answer's body, None where their heads do not say."""
+        request = self.head.length
+        answer = self._answer.response.length if self._answer is not None else -1
+        return request if request >= 0 else None, answer if answer >= 0 else None
+
+    @property
     def takes_request(self) -> bool:
         """Whether bytes from the client belong to this exchange."""
         return not self.request_done
@@ -135,7 +148,7 @@ class Exchange:
     def start(self, first: bytes) -> None:
         """Begin: ``first`` are the body bytes that came with the head."""
         forwarding = self.down.forwarding
-        self._began = forwarding.loop.time()
+        self._began = monotonic()  # the loop's own time has no more than milliseconds
         if self.head.length:
             self._body = body_of(self.head.length)
         try:
@@ -182,7 +195,7 @@ class Exchange:
         self._target = target
         target.load.pending += 1
         forwarding = self.down.forwarding
-        now = self._began if not self.tried else forwarding.loop.time()
+        now = self._began if not self.tried else monotonic()
         connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
@@ -193,7 +206,7 @@ class Exchange:
     async def _connect(self, target: EndpointState) -> None:
         forwarding = self.down.forwarding
         try:
-            connection = await open_connection(forwarding.loop, target, forwarding.contexts, forwarding.trust_domain)
+            connection = await open_connection(forwarding, target)
         except Unavailable as failure:
             if not self.ended:
                 self._move_on(failure)
@@ -204,7 +217,7 @@ class Exchange:
             connection.abort()
             self._move_on(Unavailable(502, Reason.LOOP, f"{target.name} is this sidecar"))
         elif connection.usable:
-            self._attach(connection, forwarding.loop.time())
+            self._attach(connection, monotonic())
         else:
             # Closed while this task waited for its turn: nobody would ever tell the exchange.
             connection.close()
@@ -309,14 +322,13 @@ class Exchange:
         mesh = head.mesh if target.endpoint.mesh else None
         if mesh and self._peer_could_not_connect(mesh):
             return
-        forwarding = self.down.forwarding
-        now = forwarding.loop.time()
+        now = monotonic()
         if head.status >= 500:
             target.load.failed(now)
         else:
             # From the first write on: opening a connection says nothing about how quick the endpoint is.
             target.load.observe(now - self._sent, now)
-        keep = self.keep and self.request_done and not forwarding.draining
+        keep = self.keep and self.request_done and not self.down.forwarding.draining
         answer = self._answer = Answer(self.head, head, keep=keep)
         self._pass_on(answer, answer.head(mesh), rest)
 
@@ -359,7 +371,7 @@ class Exchange:
         up, target = self.up, self._target
         assert up is not None
         assert target is not None
-        now = self.down.forwarding.loop.time()
+        now = monotonic()
         self.up = None
         up.exchange = None
         if not self.request_done:
@@ -394,7 +406,7 @@ class Exchange:
         if self._answer is not None:
             # A truncated answer must not look like a whole one.
             self._failed()
-            self._end(502)
+            self._end(502, Reason.RESET)
             self.down.break_off()
         elif not connection.fresh and self.head.method in IDEMPOTENT and self._interim == 0 and not self._partial:
             self._move_on(reset(f"{connection.endpoint.name}: the connection broke before an answer"), stale=True)
@@ -459,7 +471,7 @@ class Exchange:
             return
         begun = self._answer is not None
         self._drop_upstream()
-        self._end(refusal.status)
+        self._end(refusal.status, refusal.reason)
         if begun:
             self.down.break_off()
             return
@@ -472,11 +484,11 @@ class Exchange:
         self._drop_upstream()
         self._end(499)
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, reason: str = "") -> None:
         if not self.ended:
-            self._settle(status, self.down.forwarding.loop.time())
+            self._settle(status, monotonic(), reason)
 
-    def _settle(self, status: int, now: float) -> None:
+    def _settle(self, status: int, now: float, reason: str = "") -> None:
         self.ended = True
         self._wire = []
         if self._target is not None:
@@ -484,3 +496,5 @@ class Exchange:
             self._target = None
         if self.series is not None:
             self.series.add(status, now - self._began)
+            if (log := self.down.forwarding.access_log) is not None:
+                log.add(self, self.series.labels, status, now - self._began, reason)

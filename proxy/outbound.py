@@ -15,7 +15,8 @@ from proxy.balance import choose
 from proxy.connect import Connect
 from proxy.contract.check import is_host
 from proxy.contract.config import Endpoint, Sidecar
-from proxy.counters import MAX_SERIES, Labels, Series
+from proxy.contract.report import Labels
+from proxy.counters import Series
 from proxy.endpoints import EndpointState
 from proxy.errors import BadRequest, Reason, Refusal, Unavailable, no_endpoint
 from proxy.forward import Exchange, Forwarding
@@ -26,15 +27,19 @@ from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 
 # Seconds to wait for the controller to say what a name means. It answers in milliseconds when it is there.
 RESOLVE_TIMEOUT = 2.0
+# Requests to names that lead nowhere, and to names of another world: which, a client could choose without end.
+_NOWHERE = Labels(direction="outbound")
+_EGRESS = Labels(direction="outbound", destination="egress")
 # Endpoints outside the mesh remembered at once (only with egress allowed).
 MAX_EGRESS = 256
 
 
 class Chosen(NamedTuple):
-    """What was decided for one request: the port, the split (if any) and the backend."""
+    """What was decided for one request: the port, the split (if any), the match it applies by, and the backend."""
 
     port: PortRoute
     rule: RuleRoute | None
+    match: str
     backend: BackendRoute
 
 
@@ -45,7 +50,6 @@ class Outbound:
         self._sidecar = sidecar
         self._table = table
         self._subscription = subscription
-        self._series: dict[tuple[str, str], Series] = {}
         self._egress: dict[tuple[str, int], EndpointState] = {}
         self.forwarding: Forwarding
 
@@ -65,6 +69,7 @@ class Outbound:
                     self._enter(exchange)
                     return None
                 return self._through(exchange, route)
+            exchange.series = self.forwarding.counters.series(_NOWHERE)
             if not authority:
                 raise BadRequest("a request without Host names no destination")
             if isinstance(route, Missing):
@@ -84,29 +89,50 @@ class Outbound:
 
     def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState:
         rule: RuleRoute | None = None
+        match: str | None = ""
         if port.rules:
             head = exchange.head
             if port.looks_at_path:
                 head.policy_path = canonical_path(head.path).path.decode("latin-1")
             for candidate in port.rules:
-                if candidate.applies(head):
+                match = candidate.applies(head)
+                if match is not None:
                     rule = candidate
                     break
-        backend = port.own if rule is None else pick_backend(rule)
-        exchange.route = Chosen(port, rule, backend)
-        forwarding = self.forwarding
-        exchange.series = self._counted(port.name, backend.name)
-        endpoint = choose(backend.endpoints, forwarding.loop.time(), random.random)
-        if endpoint is None:
-            raise no_endpoint(f"{backend.name} has no ready endpoint")
+        match = match or ""
+        try:
+            backend = port.own if rule is None else pick_backend(rule)
+            chosen = exchange.route = Chosen(port, rule, match, backend)
+            endpoint = choose(backend.endpoints, self.forwarding.loop.time(), random.random)
+            if endpoint is None:
+                raise no_endpoint(f"{backend.name} has no ready endpoint")
+        except Refusal:
+            labels = Labels(
+                direction="outbound", destination=port.name, split=rule.split if rule is not None else "", match=match
+            )
+            exchange.series = self.forwarding.counters.series(labels)
+            raise
+        exchange.series = self._counted(chosen, endpoint)
         return endpoint
 
-    def _counted(self, port: str, backend: str) -> Series:
-        series = self._series.get((port, backend))
+    def _counted(self, chosen: Chosen, endpoint: EndpointState) -> Series:
+        port, rule, match, backend = chosen
+        key = (port.name, rule.split if rule is not None else "", match, backend.name)
+        series = endpoint.series.get(key)
         if series is None:
-            series = self.forwarding.counters.series(Labels("outbound", port, backend))
-            if len(self._series) < MAX_SERIES:
-                self._series[port, backend] = series
+            target = endpoint.endpoint
+            labels = Labels(
+                direction="outbound",
+                destination=key[0],
+                split=key[1],
+                match=match,
+                backend=backend.name if rule is not None else "",
+                pod=endpoint.name,
+                workload=target.workload,
+                peer=target.identity if target.mesh else "",
+                tls="true" if target.mesh else "no_identity",
+            )
+            series = endpoint.series[key] = self.forwarding.counters.series(labels)
         return series
 
     def _again(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
@@ -122,6 +148,7 @@ class Outbound:
         for backend in candidates:
             endpoint = choose(backend.endpoints, now, random.random, exchange.tried)
             if endpoint is not None:
+                exchange.series = self._counted(chosen._replace(backend=backend), endpoint)
                 return endpoint
         raise no_endpoint(f"{chosen.port.name}: every endpoint has been tried")
 
@@ -133,7 +160,7 @@ class Outbound:
         host, port = split_authority(exchange.head.authority)
         port = port or 80
         exchange.route = missing
-        exchange.series = self.forwarding.counters.series(Labels("outbound", "egress"))
+        exchange.series = self.forwarding.counters.series(_EGRESS)
         state = self._egress.get((host, port))
         if state is None:
             if len(self._egress) >= MAX_EGRESS:

@@ -21,7 +21,9 @@ from proxy.forward import Exchange
 from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
 
 if TYPE_CHECKING:
+    from proxy.contract.report import Tls
     from proxy.forward import Forwarding
+    from proxy.transports import OpenTransport
     from proxy.tunnel import Tunnel
 
 log = logging.getLogger("proxy.server")
@@ -55,6 +57,7 @@ class ServerConnection(asyncio.Protocol):
         "_advancing",
         "_blocked",
         "_buffer",
+        "_counted",
         "_eof",
         "_held",
         "_served",
@@ -83,6 +86,7 @@ class ServerConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.deadline = NEVER
         self.lingering = False
+        self._counted: OpenTransport | None = None
         self._buffer = b""
         self._advancing = False
         self._eof = False
@@ -98,6 +102,8 @@ class ServerConnection(asyncio.Protocol):
         """Part of ``asyncio.Protocol``."""
         self.transport = transport  # type: ignore[assignment]
         self.deadline = self.forwarding.loop.time() + HEAD_TIMEOUT
+        tls: Tls = "true" if self.caller.identity else "no_identity"
+        self._counted = self.forwarding.transports.opened("src", tls, transport)
         self.forwarding.connections.add(self)
         self.forwarding.deadlines.add(self)
 
@@ -129,6 +135,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of ``asyncio.Protocol``."""
+        if self._counted is not None:
+            self._counted.closed(exc)
         self.forwarding.connections.discard(self)
         self.forwarding.deadlines.discard(self)
         self._buffer = b""

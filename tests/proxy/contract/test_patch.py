@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.contract.config import Cluster, Config, Endpoint, Host, Inbound, Port, Service
-from proxy.contract.messages import decode_down, difference, encode
+from proxy.contract.messages import Push, decode_down, difference, encode
 from proxy.contract.patch import digest, patched
 
 _names = st.sampled_from(("a/x", "a/y", "b/x"))
@@ -27,7 +27,10 @@ _configs = st.builds(
 
 @given(_configs, _configs)
 def test_a_difference_over_the_wire_makes_one_of_the_other(old: Config, new: Config) -> None:
-    assert patched(old, decode_down(encode(difference(old, new)))) == new
+    push = decode_down(encode(difference(old, new)))
+
+    assert isinstance(push, Push)
+    assert patched(old, push) == new
 
 
 @given(_configs, _configs)
