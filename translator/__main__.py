@@ -34,7 +34,8 @@ def main() -> int:
     gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(Options(state=state, mesh=mesh, manifests=manifests)))
+            options = Options(state=state, mesh=mesh, manifests=manifests, report_seconds=arguments.report_seconds)
+            runner.run(run(options))
     except OSError as error:
         print(f"the controller cannot start: {error}", file=sys.stderr)
         return 1
@@ -45,6 +46,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m translator", description="The controller of a local mesh.")
     parser.add_argument("--state", type=Path, required=True, help="the mesh's folder, with mesh.json")
     parser.add_argument("--manifests", type=Path, action="append", help="a folder to follow (default: as in mesh.json)")
+    parser.add_argument(
+        "--report-seconds",
+        type=float,
+        default=1.0,
+        choices=(1.0, 2.0, 5.0),
+        help="how often sidecars report what they counted (default: 1; on one machine that costs next to nothing)",
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser.parse_args()
 

@@ -2,12 +2,13 @@
 
 A browser on the same machine can be made to send requests here by any page it
 shows, so the Host header must be the loopback's (DNS rebinding) and nothing can
-be changed. Neighbours: ``translator.reconcile`` and ``translator.controller``,
-whose state is shown.
+be changed. Neighbours: ``translator.reconcile``, ``translator.collect`` and
+``translator.controller``, whose state is shown.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,14 @@ from aiohttp.typedefs import Middleware
 from proxy.contract.config import Config, File
 from smi.problems import Problem
 from smi.workloads import Pod
+from translator.collect import Collector
 from translator.local.state import MeshState
+from translator.observed import Observed
+from translator.question import BadQuestion, answer, question
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
+from translator.roster import Roster
+from translator.views import NotThere
 from translator.world import World
 
 ADDRESS = "127.0.0.1"
@@ -36,6 +42,14 @@ class Knowledge(Protocol):
     @property
     def reconciler(self) -> Reconciler:
         """The world and the sidecars."""
+
+    @property
+    def collector(self) -> Collector:
+        """What the sidecars counted."""
+
+    @property
+    def roster(self) -> Roster:
+        """The pods there are, and lately were."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -62,9 +76,10 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     app.router.add_get("/metrics", views.metrics)
     app.router.add_get("/problems", views.problems)
     app.router.add_get("/findings", views.findings)
-    app.router.add_get("/sidecars", views.sidecars)
+    app.router.add_get("/debug/sidecars", views.sidecars)
     app.router.add_get("/debug/world", views.world)
     app.router.add_get("/debug/config/{pod:.+}", views.config)
+    app.router.add_get("/debug/traffic", views.traffic)
     return app
 
 
@@ -140,6 +155,20 @@ class _Views:
             return web.Response(status=404, text=f"pod {wanted!r} has no sidecar: {error}\n")
         return _json(msgspec.structs.replace(file, config=_config_of(reconciler, pod)))
 
+    async def traffic(self, request: web.Request) -> web.Response:
+        """What the sidecars counted (``translator.question`` says how to ask). Worked out beside the loop."""
+        world = self._knowledge.reconciler.world
+        if world is None:
+            return web.Response(status=503, text="the manifests are being read\n")
+        try:
+            asked = question(request.query)
+            window, pods = self._knowledge.collector.window(asked.seconds), self._knowledge.roster.known()
+            return _json(await asyncio.to_thread(lambda: answer(asked, Observed.of(window, pods, world))))
+        except BadQuestion as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except NotThere as error:
+            return web.Response(status=404, text=f"{error}\n")
+
     def _subscribers(self) -> list[Subscriber]:
         subscribers = self._knowledge.reconciler.subscribers
         return [subscribers[key] for key in sorted(subscribers)]
@@ -184,6 +213,7 @@ def _shown(known: Subscriber) -> dict[str, object]:
 
 def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
     counts, subscribers = knowledge.reconciler.counts, knowledge.reconciler.subscribers.values()
+    collected = knowledge.collector.counts
     connected = sum(known.connected_since is not None for known in subscribers)
 
     def counter(name: str, text: str, value: float) -> _Metric:
@@ -199,11 +229,14 @@ def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
         counter("compiles", "Configs compiled.", counts.compiles),
         counter("compile_failures", "Configs that could not be compiled.", counts.compile_failures),
         counter("compile_seconds", "Seconds spent compiling.", counts.compile_seconds),
+        counter("reports", "Reports of sidecars counted.", collected.reports),
+        counter("reports_repeated", "Reports that were counted before.", collected.repeated),
+        counter("report_rows", "Series in them.", collected.rows),
     )
 
 
 def _json(value: object) -> web.Response:
-    body = msgspec.json.encode(value, enc_hook=_plain, order="sorted" if not isinstance(value, File) else None)
+    body = msgspec.json.encode(value, enc_hook=_plain, order=None if isinstance(value, msgspec.Struct) else "sorted")
     return web.Response(body=body, content_type="application/json")
 
 

@@ -14,6 +14,7 @@ from proxy.contract.config import Cluster, Config, Host
 from proxy.contract.config import Service as ServiceConfig
 from smi.workloads import Pod
 from translator import endpoints, scope, splits
+from translator.annotations import annotation
 from translator.findings import Finding, ordered
 from translator.policy import inbound
 from translator.world import World
@@ -40,13 +41,14 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         services[key], remarks = splits.service_config(world, world.objects.services[key])
         findings += remarks
     access, remarks = inbound(world, pod)
+    _, more = annotation(world, pod, "access-log", ("none", "text", "json"))  # read where the sidecar is started
     config = Config(
         services=services,
         clusters={key: _cluster(world, key) for key in _referenced(services.values(), answers.values())},
         hosts=answers,
         inbound=access,
     )
-    return Compiled(config=config, findings=ordered(findings + remarks))
+    return Compiled(config=config, findings=ordered(findings + remarks + more))
 
 
 def _referenced(services: Iterable[ServiceConfig], hosts: Iterable[Host]) -> list[str]:
