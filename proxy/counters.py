@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from math import log
 from typing import NamedTuple
 
-from proxy.contract.report import AT_SECOND, PER_LOG, STATUS_CLASSES, Labels, pack
+from proxy.contract.report import AT_SECOND, PER_LOG, STATUS_CLASSES, Labels, pack, size_of
 from proxy.errors import Reason
 
 # Distinct label sets kept; peers and routes are few, anything beyond is an attack or a mistake.
@@ -46,10 +46,11 @@ class Series:
     counts that were not taken yet.
     """
 
-    __slots__ = ("_announce", "_taken", "by_status", "histogram", "idle_since", "labels", "number", "seconds")
+    __slots__ = ("_announce", "_taken", "by_status", "histogram", "idle_since", "labels", "number", "seconds", "size")
 
     def __init__(self, labels: Labels, announce: Callable[[Series], None]) -> None:
         self.labels = labels
+        self.size = size_of(labels)
         self.number = 0
         self.idle_since = 0.0
         self.by_status: defaultdict[int, int] = defaultdict(int)
@@ -138,8 +139,8 @@ class Counters:
         key = (direction, reason.value)
         self._refusals[key] = self._refusals.get(key, 0) + 1
 
-    def take(self, now: float, limit: int = MAX_SERIES * 2) -> list[tuple[Series, bytes]]:
-        """What was added since the last call, of ``limit`` series at most; the others come with the next call."""
+    def take(self, now: float, budget: int = 1 << 30) -> list[tuple[Series, bytes]]:
+        """What was added since the last call, by series: cells and labels of so many bytes; the rest comes next."""
         for series in self._changed:
             known = self._series.get(series.labels)
             if known is None:
@@ -147,11 +148,17 @@ class Counters:
             elif known is not series:
                 series.pour(known)  # which may announce it, and makes the loop longer by one
         changed = [series for series in self._changed if series.histogram]
-        # In place: the series know this very list.
-        self._changed[:] = changed[limit:]
-        for series in changed[:limit]:
+        cells: list[tuple[Series, bytes]] = []
+        for series in changed:
+            if budget <= 0:
+                break
+            cell = series.take()
             series.idle_since = now
-        return [(series, series.take()) for series in changed[:limit]]
+            cells.append((series, cell))
+            budget -= len(cell) + series.size
+        # In place: the series know this very list.
+        self._changed[:] = changed[len(cells) :]
+        return cells
 
     def forget_idle(self, now: float) -> None:
         """Drops the series that nothing was added to for ``RETAIN_IDLE`` seconds."""

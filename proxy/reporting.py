@@ -18,8 +18,8 @@ from proxy.contract.messages import Counted, Observe
 from proxy.contract.report import Labels, Report, Row
 from proxy.counters import Counters, Series
 
-ROWS_AT_ONCE = 500
-"""Rows of one report: with all their labels some 200 KB, well below what the controller takes as a frame."""
+REPORT_BYTES = 256 * 1024
+"""Of the cells and labels of one report: an ordinary one has 2 KB, and the controller takes frames of 1 MB."""
 
 JITTER = 0.2
 """So much of the interval is taken off at most, at random: the sidecars of a mesh report spread out, never late."""
@@ -60,6 +60,7 @@ class Reporter:
         self._told: dict[int, Labels] = {}
         self._interval: float | None = None
         self._unwanted = False
+        self._more = False
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._progress = asyncio.Event()
@@ -131,10 +132,10 @@ class Reporter:
             self._counters.forget_idle(self._now())
 
     async def _pause(self) -> None:
-        """Until the next report is due: what came since the last one, or more than one report takes, goes at once."""
+        """Until the next report is due; what the last one had no room for goes at once."""
         assert self._interval is not None
         due = self._since + self._interval * (1.0 - JITTER * self._jitter())
-        if self._counters.changed > ROWS_AT_ONCE:
+        if self._more:
             return
         try:
             async with asyncio.timeout(max(0.0, due - self._now())):
@@ -146,7 +147,8 @@ class Reporter:
 
     def _take(self) -> None:
         now = self._now()
-        cells = self._counters.take(now, ROWS_AT_ONCE)
+        cells = self._counters.take(now, REPORT_BYTES)
+        self._more = self._counters.changed > 0
         if cells:
             self._sequence += 1
             self._pending = _Pending(self._sequence, now - self._since, now, cells)

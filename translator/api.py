@@ -32,6 +32,7 @@ from translator.views import NotThere
 from translator.world import World
 
 ADDRESS = "127.0.0.1"
+METRICS = "smi_mesh_controller_"
 _READING = ("GET", "HEAD")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,7 +62,9 @@ class Knowledge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Metric:
+class Metric:
+    """One metric of the controller."""
+
     name: str
     kind: str
     help: str
@@ -114,8 +117,8 @@ class _Views:
     async def metrics(self, _: web.Request) -> web.Response:
         """The Prometheus text format 0.0.4."""
         lines: list[str] = []
-        for metric in _metrics(self._knowledge):
-            name = f"smi_mesh_controller_{metric.name}"
+        for metric in controller_metrics(self._knowledge):
+            name = METRICS + metric.name
             lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", f"{name} {metric.value:g}"]
         return web.Response(
             body="\n".join((*lines, "")).encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -211,17 +214,18 @@ def _shown(known: Subscriber) -> dict[str, object]:
     }
 
 
-def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
+def controller_metrics(knowledge: Knowledge) -> tuple[Metric, ...]:
+    """What the controller says of itself; each name begins with ``METRICS``."""
     counts, subscribers = knowledge.reconciler.counts, knowledge.reconciler.subscribers.values()
     collected = knowledge.collector.counts
     connected = sum(known.connected_since is not None for known in subscribers)
 
-    def counter(name: str, text: str, value: float) -> _Metric:
-        return _Metric(name=f"{name}_total", kind="counter", help=text, value=value)
+    def counter(name: str, text: str, value: float) -> Metric:
+        return Metric(name=f"{name}_total", kind="counter", help=text, value=value)
 
     return (
-        _Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
-        _Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
+        Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
+        Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
         counter("pushes", "Configs and deltas sent.", counts.pushes),
         counter("push_bytes", "Bytes of them.", counts.push_bytes),
         counter("acks", "Pushes put in force.", counts.acks),
@@ -231,6 +235,7 @@ def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
         counter("compile_seconds", "Seconds spent compiling.", counts.compile_seconds),
         counter("reports", "Reports of sidecars counted.", collected.reports),
         counter("reports_repeated", "Reports that were counted before.", collected.repeated),
+        counter("reports_refused", "Reports that contradicted themselves.", collected.refused),
         counter("report_rows", "Series in them.", collected.rows),
     )
 

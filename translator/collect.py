@@ -8,6 +8,7 @@ the controller nothing was seen and nothing is kept, so whatever comes is new. N
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from sys import intern
@@ -16,17 +17,20 @@ from msgspec import convert
 from msgspec.structs import asdict
 
 from proxy.contract.messages import Counted
-from proxy.contract.report import MAX_LABEL, Labels, Report, check
+from proxy.contract.report import MAX_LABELS, Labels, Report, check, size_of
 from translator.traffic import KEPT_SECONDS, Traffic, Window
 
-MAX_SERIES = 4096
-"""Series that a stream may number: twice what a sidecar keeps."""
+MAX_SERIES = 2100
+"""Series that a stream may number: a little more than a sidecar keeps."""
 
 MAX_CELL_BYTES = 16 * 1024
 """Of one cell: all buckets in use with large counts."""
 
 MAX_EPOCH = 64
 """Characters of an epoch."""
+
+
+log = logging.getLogger("translator.collect")
 
 
 class BadReport(ValueError):
@@ -39,6 +43,7 @@ class Counts:
 
     reports: int = 0
     repeated: int = 0
+    refused: int = 0
     rows: int = 0
 
 
@@ -91,23 +96,36 @@ class Intake:
         self._collector = collector
         self._pod = pod
         self._labels: dict[int, Labels] = {}
+        self._complained = False
 
     def take(self, report: Report) -> Counted:
-        """Counts a report and says so. Raises ``BadReport``, and then nothing of it counts."""
+        """Counts a report and says so.
+
+        One that contradicts itself counts nothing, and is answered all the same: it would only come again, and the
+        stream is needed for configs.
+        """
+        try:
+            self._collector.take(self._pod, report, self._rows(report))
+        except BadReport as error:
+            self._collector.counts.refused += 1
+            if not self._complained:
+                self._complained = True
+                log.warning("report not counted pod=%s reason=%s", self._pod, error)
+        return Counted(sequence=report.sequence)
+
+    def _rows(self, report: Report) -> list[tuple[Labels, bytes]]:
         if not 0 <= report.seconds < float("inf") or not 0 <= report.age < float("inf"):
             raise BadReport("a time is no time")
         if not 0 < len(report.epoch) <= MAX_EPOCH or report.sequence < 1:
             raise BadReport("no epoch, or no number")
-        rows = [(self._meaning(row.series, row.labels), _checked(row.cell)) for row in report.rows]
-        self._collector.take(self._pod, report, rows)
-        return Counted(sequence=report.sequence)
+        return [(self._meaning(row.series, row.labels), _checked(row.cell)) for row in report.rows]
 
     def _meaning(self, number: int, labels: Labels | None) -> Labels:
         if labels is not None:
             if not 0 <= number < MAX_SERIES:
                 raise BadReport(f"series {number} is out of range")
-            if any(len(value) > MAX_LABEL for value in asdict(labels).values()):
-                raise BadReport(f"a label of series {number} is too long")
+            if size_of(labels) > MAX_LABELS:
+                raise BadReport(f"the labels of series {number} are too long")
             # The same few names come from many sidecars.
             shared = convert({name: intern(value) for name, value in asdict(labels).items()}, Labels)
             self._labels[number] = shared

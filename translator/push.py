@@ -15,10 +15,10 @@ import logging
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from proxy.contract.messages import Ack, Ask, Counted, Hello, Nack, Observe, Up, decode_up, encode
+from proxy.contract.messages import Ack, Ask, Hello, Nack, Observe, Up, decode_up, encode
 from proxy.contract.report import Report
 from proxy.contract.spiffe import PeerRejected
-from translator.collect import BadReport, Collector, Intake
+from translator.collect import Collector, Intake
 from translator.identity.authority import Authority
 from translator.identity.enrol import sidecar_of
 from translator.identity.serving import peer_of
@@ -126,7 +126,7 @@ class Publisher:
                 case Ask():
                     self._reconciler.asked(subscriber, message.hosts)
                 case Report():
-                    await _send(socket, encode(_counted(intake, message)))
+                    await _send(socket, encode(intake.take(message)))
                 case Hello():
                     raise ProtocolBroken("a second Hello")
 
@@ -168,13 +168,6 @@ class Publisher:
 async def _send(socket: web.WebSocketResponse, frame: bytes) -> None:
     async with asyncio.timeout(SEND_SECONDS):
         await socket.send_bytes(frame)
-
-
-def _counted(intake: Intake, report: Report) -> Counted:
-    try:
-        return intake.take(report)
-    except BadReport as error:
-        raise ProtocolBroken(f"a report cannot be counted: {error}") from error
 
 
 async def _receive(socket: web.WebSocketResponse) -> Up | None:

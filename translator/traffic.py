@@ -30,8 +30,14 @@ COARSE_SECONDS = 30.0
 """Of what is older, so much is put together. It bounds memory (some 30 pages a sidecar, not 120), and by how much a
 long window may reach back too far."""
 
-MAX_SERIES_PER_POD = 4096
-"""Twice what a sidecar keeps; one that invents more has them counted as one."""
+MAX_SERIES_PER_POD = 2100
+"""A little more than a sidecar keeps; one that invents more has them counted as one."""
+
+MAX_LEDGER_BYTES = 16 << 20
+"""Of one sidecar's pages: an honest one with 2,000 series needs a quarter. Of one that exceeds it the oldest go."""
+
+PAGE_BYTES = 64
+"""What a page costs beside its content."""
 
 RECLAIM_FROM = 256
 """A sidecar that never had more series need not be looked at for those that have gone."""
@@ -116,12 +122,13 @@ class Ledger:
     ``labels`` has the meaning of each number in the pages; as long as a page has a number, it keeps its meaning.
     """
 
-    __slots__ = ("_free", "_numbers", "at", "coarse", "labels", "pages")
+    __slots__ = ("_free", "_numbers", "_size", "at", "coarse", "labels", "pages")
 
     def __init__(self) -> None:
         self.at = array("I")
         self.pages: list[bytes] = []
         self.coarse = 0
+        self._size = 0
         self.labels: list[Labels] = []
         self._numbers: dict[Labels, int] = {}
         self._free: list[int] = []
@@ -158,9 +165,16 @@ class Ledger:
         if self.coarse and slot < self.at[self.coarse - 1] + per_coarse:
             slot -= slot % per_coarse
         index = bisect_right(self.at, slot)
-        self.at.insert(index, slot)
-        self.pages.insert(index, _page(rows))
         self.coarse += index < self.coarse or (index == self.coarse > 0 and self.at[index - 1] == slot)
+        page = _page(rows)
+        self.at.insert(index, slot)
+        self.pages.insert(index, page)
+        self._size += len(page) + PAGE_BYTES
+        oldest = 0
+        while self._size > MAX_LEDGER_BYTES:
+            self._size -= len(self.pages[oldest]) + PAGE_BYTES
+            oldest += 1
+        self._forget(oldest)
 
     def fold(self, before: int, per_coarse: int) -> None:
         """Puts the pages of each coarse slot that ends at ``before`` (which begins one) or earlier together."""
@@ -175,13 +189,18 @@ class Ledger:
         self.at[begin:end] = array("I", groups)
         self.pages[begin:end] = [_one(pages) for pages in groups.values()]
         self.coarse = begin + len(groups)
+        self._size = sum(map(len, self.pages)) + PAGE_BYTES * len(self.pages)
 
     def drop(self, before: int) -> None:
         """Drops the pages of coarse slots that begin before ``before``."""
         gone = bisect_left(self.at, before, 0, self.coarse)
-        if gone:
-            del self.at[:gone], self.pages[:gone]
-            self.coarse -= gone
+        self._size -= sum(map(len, self.pages[:gone])) + PAGE_BYTES * gone
+        self._forget(gone)
+
+    def _forget(self, oldest: int) -> None:
+        if oldest:
+            del self.at[:oldest], self.pages[:oldest]
+            self.coarse = max(0, self.coarse - oldest)
 
     def since(self, slot: int) -> list[bytes]:
         """The pages from a slot on."""

@@ -41,8 +41,8 @@ are failures."""
 MAX_CLASSES = 16
 """Counts that a cell may have: room for what is appended, and a bound."""
 
-MAX_LABEL = 512
-"""Characters of one label: two names of 253 and what joins them."""
+MAX_LABELS = 4096
+"""Characters of all labels of one series: a SPIFFE ID may have 2,048, names have 253."""
 
 Direction = Literal["inbound", "outbound"]
 Tls = Literal["", "true", "no_identity"]
@@ -114,6 +114,11 @@ class Cell(NamedTuple):
 
 _encoder = msgspec.msgpack.Encoder()
 _numbers = msgspec.msgpack.Decoder(list[int])
+
+
+def size_of(labels: Labels) -> int:
+    """Characters of all labels together."""
+    return sum(map(len, msgspec.structs.astuple(labels)))
 
 
 def bucket_of(seconds: float) -> int:

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from eventually import eventually
 
-from proxy.contract.messages import Counted, Observe
+from proxy.contract.messages import Counted, Observe, encode
 from proxy.contract.report import Labels, Report, unpack
 from proxy.counters import Counters
-from proxy.reporting import JITTER, ROWS_AT_ONCE, SHORTEST_SECONDS, Reporter
+from proxy.reporting import JITTER, REPORT_BYTES, SHORTEST_SECONDS, Reporter
 
 WEB = Labels(direction="outbound", destination="shop/web:80")
 
@@ -199,11 +199,14 @@ def test_no_controller_can_make_it_report_without_pause(asked: float) -> None:
 def test_more_than_a_report_carries_goes_at_once() -> None:
     async def scene(now: Scene) -> None:
         controller = Controller()
-        for number in range(ROWS_AT_ONCE * 2 + 1):
-            now.request(labels=Labels(direction="outbound", destination=f"shop/web:{number}"))
-        async with now.stream(controller, observe=0.5):
-            await eventually(lambda: controller.requests == ROWS_AT_ONCE * 2 + 1)
-        assert [len(report.rows) for report in controller.reports] == [ROWS_AT_ONCE, ROWS_AT_ONCE, 1]
+        for number in range(500):
+            now.request(labels=Labels(direction="inbound", destination=str(number), peer="spiffe://" + "x" * 1500))
+        async with now.stream(controller, observe=3600.0):
+            now.passes(3600.0)
+            await eventually(lambda: controller.requests == 500)
+        sizes = [len(encode(report)) for report in controller.reports]
+        assert len(sizes) > 2
+        assert max(sizes) < REPORT_BYTES * 1.1
 
     run(scene)
 

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Counted, Hello, Observe
-from proxy.contract.report import MAX_LABEL, Labels, Report, Row, pack, unpack
+from proxy.contract.report import MAX_LABELS, Labels, Report, Row, pack, unpack
 from proxy.counters import Counters
 from proxy.reporting import Reporter
 from proxy.subscribe import Subscription
-from translator.collect import MAX_CELL_BYTES, MAX_SERIES, BadReport, Collector
+from translator.collect import MAX_CELL_BYTES, MAX_SERIES, Collector
 from translator.compiler import Compiled
 from translator.identity.authority import Authority
 from translator.push import Publisher
@@ -113,7 +113,7 @@ def test_a_late_report_counts_when_it_happened() -> None:
     assert office.counted(25.0) == {"shop/web:80": 1}
 
 
-LONG = Labels(direction="outbound", destination="x" * (MAX_LABEL + 1))
+LONG = Labels(direction="outbound", destination="x" * MAX_LABELS)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ LONG = Labels(direction="outbound", destination="x" * (MAX_LABEL + 1))
         (report(1, Row(0, cell())), "was never explained"),
         (report(1, Row(-1, cell(), WEB)), "out of range"),
         (report(1, Row(MAX_SERIES, cell(), WEB)), "out of range"),
-        (report(1, Row(0, cell(), LONG)), "too long"),
+        (report(1, Row(0, cell(), LONG)), "are too long"),
         (report(1, Row(0, b"", WEB)), "cannot be read"),
         (report(1, Row(0, pack([0, 2, 0, 0, 0], 0, {1: 1}), WEB)), "contradicts itself"),
         (report(1, Row(0, b"\0" * (MAX_CELL_BYTES + 1), WEB)), "too large"),
@@ -134,11 +134,20 @@ LONG = Labels(direction="outbound", destination="x" * (MAX_LABEL + 1))
         (replace(report(1), age=float("inf")), "no time"),
     ],
 )
-def test_nonsense_is_refused_and_counts_nothing(bad: Report, why: str) -> None:
+def test_nonsense_counts_nothing_and_does_not_come_again(
+    bad: Report, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     office = Office()
-    with pytest.raises(BadReport, match=why):
-        office.collector.intake(POD).take(replace(bad, rows=(Row(1, cell(), API), *bad.rows)))
+    intake = office.collector.intake(POD)
+    for _ in range(3):
+        again = replace(bad, rows=(Row(1, cell(), API), *bad.rows))
+        assert intake.take(again) == Counted(sequence=bad.sequence)
     assert office.counted() == {}
+    assert office.collector.counts.refused == 3
+    [said] = caplog.messages
+    assert why in said
+    intake.take(report(9))
+    assert office.counted() == {"shop/web:80": 1}, "the next one counts"
 
 
 def test_pods_that_went_are_forgotten_in_time() -> None:
@@ -252,7 +261,7 @@ def test_a_sidecar_that_does_not_report_is_not_asked_to(authority: Authority) ->
     play(scene, authority)
 
 
-def test_a_report_that_is_nonsense_ends_the_stream(authority: Authority) -> None:
+def test_a_report_that_is_nonsense_does_not_end_the_stream(authority: Authority) -> None:
     async def scene(mesh: Mesh) -> None:
         async with mesh.controller() as office, wire(mesh.port, contexts(authority, "web-0")) as stream:
             await stream.say(Hello(reports=True))
@@ -260,7 +269,9 @@ def test_a_report_that_is_nonsense_ends_the_stream(authority: Authority) -> None
             await stream.say(report(1, Row(0, cell(3), WEB)))
             assert await stream.hear() == Counted(sequence=1)
             await stream.say(report(2, Row(7, cell(3))))
-            await stream.ended()
-            assert office.counted() == {"shop/web:80": 3}
+            assert await stream.hear() == Counted(sequence=2)
+            await stream.say(report(3, Row(0, cell(1))))
+            assert await stream.hear() == Counted(sequence=3)
+            assert office.counted() == {"shop/web:80": 4}
 
     play(scene, authority)

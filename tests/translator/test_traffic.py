@@ -16,7 +16,7 @@ from translator.traffic import (
     FINE_SECONDS,
     KEPT_SECONDS,
     MAX_SERIES_PER_POD,
-    OVERFLOW,
+    PAGE_BYTES,
     Ledger,
     Pages,
     Totals,
@@ -140,8 +140,21 @@ def test_a_sidecar_that_invents_series_is_bounded() -> None:
         traffic.add("shop/web-0", [(Labels(direction="inbound", destination=str(number)), cell(1))], 0.0, 1.0)
     entries = traffic.window(30.0, 1.0).entries()
     assert len(entries) == MAX_SERIES_PER_POD + 1
-    assert sum(len(e.cells) for e in entries if e.labels.destination == OVERFLOW) == 10
     assert requests(traffic, 30.0, 1.0) == MAX_SERIES_PER_POD + 10
+
+
+def test_a_sidecar_that_reports_all_the_time_loses_its_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.traffic.MAX_LEDGER_BYTES", 20_000)
+    traffic = Traffic(1.0, 0.0)
+    for moment in range(300):
+        for _ in range(10):
+            traffic.add("shop/web-0", [(WEB, cell(1))], moment, moment + 1.0)
+        traffic.tidy("shop/web-0", moment + 1.0)
+        [ledger] = traffic.window(KEPT_SECONDS, moment + 1.0).ledgers
+        assert sum(map(len, ledger.pages)) + PAGE_BYTES * len(ledger.pages) <= 20_000
+    traffic.add("shop/web-1", [(WEB, cell(1))], 299.0, 300.0)
+    assert 100 < requests(traffic, KEPT_SECONDS, 300.0) < 3001
+    assert requests(traffic, 5.0, 300.0) >= 51, "what is new is there"
 
 
 def test_series_that_have_gone_make_room() -> None:
