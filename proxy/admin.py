@@ -5,7 +5,8 @@ State is never changed from here: the port answers whoever reaches it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,9 @@ import msgspec
 from aiohttp import web
 
 from proxy.contract.config import Config
-from proxy.counters import Counters
+
+# Characters of metrics written at a time; between two pieces requests get their turn.
+PIECE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +31,9 @@ class Status:
 
 
 def admin_application(
-    status: Callable[[], Status], config: Callable[[], Config], counters: Counters
+    status: Callable[[], Status], config: Callable[[], Config], metrics: Callable[[], Iterator[str]]
 ) -> web.Application:
-    """The admin pages of one sidecar."""
+    """The admin pages of one sidecar. ``metrics`` gives Prometheus' text in pieces."""
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="live\n")
@@ -51,8 +54,19 @@ def admin_application(
         }
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(text=counters.prometheus())
+    async def show_metrics(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        response.enable_compression()
+        await response.prepare(request)
+        text = ""
+        for piece in metrics():
+            text += piece
+            if len(text) > PIECE:
+                await response.write(text.encode())
+                await asyncio.sleep(0)
+                text = ""
+        await response.write_eof(text.encode())
+        return response
 
     async def show_config(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(config()), content_type="application/json")
@@ -61,6 +75,6 @@ def admin_application(
     application.router.add_get("/live", live)
     application.router.add_get("/ready", ready)
     application.router.add_get("/status", show_status)
-    application.router.add_get("/metrics", metrics)
+    application.router.add_get("/metrics", show_metrics)
     application.router.add_get("/config", show_config)
     return application

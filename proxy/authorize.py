@@ -8,13 +8,13 @@ Pure: built from the contract's ``Inbound``, asked once per request.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.contract.config import Grant, Inbound
 from proxy.errors import Reason
 from proxy.lookalike import Guard
-from proxy.matching import Matcher, Request, any_accepts, compile_match
+from proxy.matching import Matcher, Request, compile_match
 
 # Callers seen are remembered per port; more than this many at once and the memory starts anew.
 _REMEMBERED: Final = 1024
@@ -33,11 +33,16 @@ NOBODY: Final = Caller()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason`` is None when policy lets the request in; ``enforced`` is false in audit mode."""
+    """``reason`` is None when policy lets the request in; ``enforced`` is false in audit mode.
+
+    ``target`` is the TrafficTarget that lets it in, ``match`` the ``group/match`` by which; empty where there is none.
+    """
 
     reason: Reason | None
     by: str
     enforced: bool = True
+    target: str = ""
+    match: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -51,7 +56,8 @@ class _Grant:
     identities: frozenset[str]
     pods: frozenset[str]
     ports: frozenset[int] | None
-    http: tuple[Matcher, ...] | None
+    http: tuple[tuple[Matcher, Verdict], ...] | None
+    """What must hold of a request, and what is then said; None: ``allowed`` without looking."""
     allowed: Verdict
 
     def reaches(self, caller: Caller, port: int) -> bool:
@@ -61,13 +67,16 @@ class _Grant:
 
 
 def _compile_grant(grant: Grant) -> _Grant:
+    allowed = Verdict(None, grant.target, target=grant.target)
     return _Grant(
         target=grant.target,
         identities=frozenset(source.identity for source in grant.sources if source.identity),
         pods=frozenset(source.pod for source in grant.sources if source.pod),
         ports=None if grant.ports is None else frozenset(grant.ports),
-        http=None if grant.http is None else tuple(compile_match(match) for match in grant.http),
-        allowed=Verdict(None, grant.target),
+        http=None
+        if grant.http is None
+        else tuple((compile_match(match), replace(allowed, match=match.name)) for match in grant.http),
+        allowed=allowed,
     )
 
 
@@ -105,7 +114,7 @@ class Authorizer:
             matcher
             for grant in self._grants
             if grant.http is not None and (grant.ports is None or port in grant.ports)
-            for matcher in grant.http
+            for matcher, _ in grant.http
         )
 
     @property
@@ -133,8 +142,12 @@ class Authorizer:
             grants = tuple(grant for grant in self._grants if grant.reaches(caller, port))
             self._candidates[key] = grants
         for grant in grants:
-            if grant.http is None or (request is not None and any_accepts(grant.http, request)):
+            if grant.http is None:
                 return grant.allowed
+            if request is not None:
+                for matcher, allowed in grant.http:
+                    if matcher.accepts(request):
+                        return allowed
         return Verdict(Reason.DENIED, "no TrafficTarget allows it", enforced)
 
     def _decide_nobody(self, enforced: bool) -> Verdict:

@@ -44,10 +44,11 @@ class Call:
     """``attempts`` is None for a request that is not repeated. Moments are in seconds of the loop's clock.
 
     ``tried``: the present attempt began; ``sent``: it has the whole request; ``last``: a byte went either way;
-    ``answered``: the answer's head is here; ``waits_until``: it waits for an endpoint till then.
+    ``answered``: the answer's head is here; ``waits_until``: it waits for an endpoint till then. ``kept``: its body
+    is not too large to be sent again.
     """
 
-    __slots__ = ("_began", "_policy", "_scope", "answered", "attempts", "last", "sent", "tried", "waits_until")
+    __slots__ = ("_began", "_policy", "_scope", "answered", "attempts", "kept", "last", "sent", "tried", "waits_until")
 
     def __init__(self, policy: CallPolicy, request: Request, began: float) -> None:
         self._policy = policy
@@ -55,10 +56,11 @@ class Call:
         self._scope = Scope.NOTHING
         self.attempts: Attempts | None = None
         if policy.retry is not None and policy.budget is not None:
+            policy.budget.request(began)
             self._scope = policy.retry.scope(request)
             if self._scope is Scope.REPEATS:
-                policy.budget.request(began)
                 self.attempts = Attempts(policy.retry, policy.budget)
+        self.kept = True
         self.tried = NEVER
         self.sent = NEVER
         self.last = began
@@ -79,7 +81,7 @@ class Call:
     def next(self) -> tuple[float, Expired]:
         """When the first of its times runs out, and which."""
         moments = Moments(self._began, self.tried, self.sent, self.last, self.answered)
-        due, what = self._policy.limits.next(moments, repeats=self.attempts is not None)
+        due, what = self._policy.limits.next(moments, repeats=self.kept and self.attempts is not None)
         if self.waits_until <= due:
             return self.waits_until, Expired.WAIT
         return due, what

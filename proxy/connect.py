@@ -8,6 +8,7 @@ routed by the name in CONNECT. To another world, where egress allows it, it is a
 from __future__ import annotations
 
 import random
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from proxy.attempt import Attempt
@@ -28,7 +29,7 @@ class Connect(Exchange):
 
     def start(self, first: bytes) -> None:
         """Begin; there is no body, and nothing of the request itself is sent on."""
-        self._began = self.down.forwarding.loop.time()
+        self._began = monotonic()
         self.attempt()
 
     def enter(self) -> None:

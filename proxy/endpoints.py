@@ -19,6 +19,7 @@ from proxy.contract.config import Breaker, Endpoint
 from proxy.load import Load
 
 if TYPE_CHECKING:
+    from proxy.counters import Series
     from proxy.http1.client import ClientConnection
 
 # Idle connections kept per endpoint: as many as a busy caller has requests in flight at once.
@@ -33,10 +34,11 @@ class EndpointState:
     """One endpoint: its running load, its breaker's memory, its idle connections.
 
     An attempt is ``begin``, then one of ``answered``, ``failed`` and ``unanswered`` as its
-    verdict; ``load.pending`` goes down again when the whole exchange is over.
+    verdict; ``load.pending`` goes down again when the whole exchange is over. ``series``: where
+    requests to it are counted.
     """
 
-    __slots__ = ("_retired", "circuit", "endpoint", "gone", "idle", "load", "name", "seed")
+    __slots__ = ("_retired", "circuit", "endpoint", "gone", "idle", "load", "name", "seed", "series")
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
@@ -47,6 +49,7 @@ class EndpointState:
         self._retired = -math.inf
         self.name = endpoint.pod or f"{endpoint.ip}:{endpoint.port}"
         self.seed = seed_of(self.name)
+        self.series: dict[tuple[str, str, str, str], Series] = {}
 
     def begin(self, breaker: Breaker | None, now: float) -> bool:
         """An attempt is sent here; whether it is the breaker's probe, which its verdict must say again."""

@@ -15,6 +15,7 @@ beyond that, and how long is waited, is the policy's to say (``proxy.call``).
 from __future__ import annotations
 
 import random
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.attempt import Attempt
@@ -53,18 +54,18 @@ class Exchange:
     """One request on ``down`` and what becomes of it.
 
     ``tried`` are the endpoints that failed it; ``stale``: the last only by an old connection that broke;
-    ``again``: the policy has it sent again. ``waiting``: for an endpoint. The router
+    ``again``: the policy has it sent again. ``waiting``: for an endpoint; ``answer``: once its head is here. The router
     leaves in ``route`` what it decided, and sets ``patience``, ``breaker``, ``ticket`` and ``series``.
     """
 
     __slots__ = (
-        "_answer",
         "_attempt",
         "_began",
         "_interim",
         "_outgoing",
         "_response_held",
         "again",
+        "answer",
         "breaker",
         "down",
         "ended",
@@ -100,7 +101,7 @@ class Exchange:
         self._outgoing = Outgoing(head)
         self._attempt: Attempt | None = None
         self._began = 0.0
-        self._answer: Answer | None = None
+        self.answer: Answer | None = None
         self._response_held = False
         self._interim = 0
 
@@ -114,7 +115,7 @@ class Exchange:
     def start(self, first: bytes) -> None:
         """Begin: ``first`` are the body bytes that came with the head."""
         forwarding = self.down.forwarding
-        self._began = forwarding.loop.time()
+        self._began = monotonic()  # the loop's own time has no more than milliseconds
         try:
             target = forwarding.router.select(self)
             self._outgoing.begin(forwarding.router.render(self))
@@ -139,7 +140,7 @@ class Exchange:
         except Refusal as refusal:
             self.refuse(refusal)
             return
-        self._go(target, self.down.forwarding.loop.time())
+        self._go(target, monotonic())
 
     def _go(self, target: EndpointState | None, now: float) -> None:
         if target is not None:
@@ -150,7 +151,7 @@ class Exchange:
     def _send_to(self, target: EndpointState, now: float) -> None:
         self._attempt = Attempt(target, self.breaker, now, random.random)
         if self.patience is not None:
-            self.patience.tried(now)
+            self.patience.tried()
         connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
@@ -168,9 +169,9 @@ class Exchange:
                 self._move_on(failure)
             return
         if self._attempt is attempt:
-            self._attach(connection, forwarding.loop.time())
+            self._attach(connection, monotonic())
         else:
-            target.release(connection, forwarding.loop.time())
+            target.release(connection, monotonic())
 
     def _attach(self, connection: ClientConnection, now: float) -> None:
         attempt = self._attempt
@@ -194,6 +195,7 @@ class Exchange:
         if pending:
             up.write(pending)
         if self.patience is not None:
+            self.patience.call.kept = not outgoing.full
             self.patience.progress(sent=self.request_done, answered=False)
 
     def request_received(self, data: bytes) -> None:
@@ -224,10 +226,10 @@ class Exchange:
     def response_received(self, data: bytes) -> None:
         """Bytes from the upstream."""
         try:
-            if self._answer is None:
+            if self.answer is None:
                 self._read_heads(data)
             else:
-                self._pass_on(self._answer, b"", data)
+                self._pass_on(self.answer, b"", data)
         except BadResponse as refusal:
             self._drop_upstream()
             self._give_up(failed=True)
@@ -257,7 +259,7 @@ class Exchange:
         attempt = self._attempt
         assert attempt is not None
         forwarding = self.down.forwarding
-        now = forwarding.loop.time()
+        now = monotonic()
         mesh = head.mesh if attempt.endpoint.endpoint.mesh else None
         if mesh and self._peer_could_not_connect(mesh):
             return
@@ -273,7 +275,7 @@ class Exchange:
         if self.ticket >= 0 and forwarding.amplification.marks(self.ticket, head.status):
             mesh = {MARK: SPENT}
         keep = self.keep and self.request_done and not forwarding.draining
-        answer = self._answer = Answer(self.head, head, keep=keep)
+        answer = self.answer = Answer(self.head, head, keep=keep)
         if self.patience is not None:
             self.patience.progress(sent=self.request_done, answered=True)
         self._pass_on(answer, answer.head(mesh), rest)
@@ -295,7 +297,7 @@ class Exchange:
             raise BadResponse("switching protocols was not asked for")
         down, attempt = self.down, self._attempt
         assert attempt is not None
-        attempt.answered(101, 0, down.forwarding.loop.time())
+        attempt.answered(101, 0, monotonic())
         if self.patience is not None:
             self.patience.stop()
         lines = b"".join(head.lines)
@@ -307,16 +309,16 @@ class Exchange:
 
     def response_ended(self) -> bool:
         """The upstream sends no more; whether its connection stays open nevertheless."""
-        if self._answer is not None:
-            last = self._answer.feed_eof()
+        if self.answer is not None:
+            last = self.answer.feed_eof()
             if last is not None:
                 self.down.transport.write(last)
-                self._complete(self._answer)
+                self._complete(self.answer)
         return False
 
     def _complete(self, answer: Answer) -> None:
         """It is written whole."""
-        now = self.down.forwarding.loop.time()
+        now = monotonic()
         self._free(answer, now)
         self._settle(answer.response.status, now)
         self.down.exchange_done(keep=answer.keep and self.keep and self.request_done)
@@ -344,10 +346,10 @@ class Exchange:
     def upstream_lost(self, connection: ClientConnection) -> None:
         """The upstream's connection ended before its answer did."""
         self.up = None
-        if self._answer is not None:
+        if self.answer is not None:
             # A truncated answer must not look like a whole one.
             self._give_up(failed=True)
-            self._end(502)
+            self._end(502, Reason.RESET)
             self.down.break_off()
         elif (
             not connection.fresh
@@ -383,7 +385,7 @@ class Exchange:
         if not self._outgoing.again():
             self.refuse(failure)
             return
-        router, now = self.down.forwarding.router, self.down.forwarding.loop.time()
+        router, now = self.down.forwarding.router, monotonic()
         try:
             following = router.select(self)
         except Refusal:
@@ -396,9 +398,7 @@ class Exchange:
 
     def _conclude(self, failure: Refusal, *, expired: bool = False) -> None:
         """The attempt has failed for good: it is sent again if the policy says so, else the client is told."""
-        if self._is_repeated(
-            Outcome(failure.status, failure.reason, 0, False, expired), self.down.forwarding.loop.time()
-        ):
+        if self._is_repeated(Outcome(failure.status, failure.reason, 0, False, expired), monotonic()):
             self._again()
         else:
             self.refuse(failure)
@@ -434,7 +434,7 @@ class Exchange:
         """The present attempt is over; ``failed``: that is its endpoint's fault."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
-            now = self.down.forwarding.loop.time()
+            now = monotonic()
             self.tried = (*self.tried, attempt.endpoint)
             if failed:
                 attempt.failed(now)
@@ -450,8 +450,8 @@ class Exchange:
         if self.ended:
             return
         self._drop_upstream()
-        self._end(refusal.status)
-        if self._answer is not None:
+        self._end(refusal.status, refusal.reason)
+        if self.answer is not None:
             self.down.break_off()
             return
         keep = self.keep and self.request_done and not isinstance(refusal, BadRequest)
@@ -467,22 +467,23 @@ class Exchange:
     def expired(self, what: Expired) -> None:
         """One of the policy's times has run out."""
         if self.waiting:
+            self.down.forwarding.amplification.spent()
             self.refuse(no_endpoint("no endpoint became ready in time"))
             return
         self._drop_upstream()
         name = self._attempt.endpoint.name if self._attempt is not None else "no endpoint"
-        self._give_up(failed=self._answer is None)
+        self._give_up(failed=self.answer is None)
         failure = timeout(f"{name}: {what.value} time-out")
         if what is Expired.TRY:
             self._conclude(failure, expired=True)
         else:
             self.refuse(failure)
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, reason: str = "") -> None:
         if not self.ended:
-            self._settle(status, self.down.forwarding.loop.time())
+            self._settle(status, monotonic(), reason)
 
-    def _settle(self, status: int, now: float) -> None:
+    def _settle(self, status: int, now: float, reason: str = "") -> None:
         self.ended = True
         self._outgoing.forget()
         if self._attempt is not None:
@@ -495,3 +496,5 @@ class Exchange:
             self.down.forwarding.router.given_up(self)
         if self.series is not None:
             self.series.add(status, now - self._began)
+            if (log := self.down.forwarding.access_log) is not None:
+                log.add(self, self.series.labels, status, now - self._began, reason)

@@ -10,11 +10,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from proxy.accesslog import AccessLog
+from proxy.contract.report import Direction
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
 from proxy.errors import Reason, Unavailable, connect_failure
 from proxy.http1.client import ClientConnection, open_connection
 from proxy.retry import Amplification
+from proxy.transports import Transports
 
 if TYPE_CHECKING:
     from proxy.endpoints import EndpointState
@@ -49,7 +52,7 @@ class Forwarding:
     """What all connections of one direction share. ``amplification`` is one for both directions."""
 
     loop: asyncio.AbstractEventLoop
-    direction: str
+    direction: Direction
     router: Router
     deadlines: Deadlines
     counters: Counters
@@ -61,10 +64,12 @@ class Forwarding:
     """Where this sidecar itself listens: a request sent there would come back for ever."""
     connections: set[ServerConnection] = field(default_factory=set)
     draining: bool = False
+    transports: Transports
+    access_log: AccessLog | None = None
 
     async def open(self, target: EndpointState) -> ClientConnection:
         """A connection to ``target``. Raises ``Unavailable``: nothing of a request was delivered."""
-        connection = await open_connection(self.loop, target, self.contexts, self.trust_domain)
+        connection = await open_connection(self, target)
         peer = connection.peer
         if peer in self.own:
             connection.abort()

@@ -11,8 +11,11 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from proxy.authorize import Verdict
 from proxy.contract.config import Endpoint, Sidecar
-from proxy.counters import MAX_SERIES, Labels, Series
+from proxy.contract.report import Labels
+from proxy.contract.report import Verdict as Word
+from proxy.counters import MAX_SERIES, Series
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import BadRequest, Denied, Reason, Refusal, no_endpoint
 from proxy.forward import Exchange
@@ -43,7 +46,7 @@ class Inbound:
         self._table = table
         self._apps = Endpoints(now)
         self._app: dict[int, EndpointState] = {}
-        self._series: dict[tuple[int, str], Series] = {}
+        self._series: dict[tuple[int, str, str, str], Series] = {}
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
@@ -59,22 +62,32 @@ class Inbound:
         """See ``proxy.forwarding.Router``."""
         if exchange.tried:
             raise no_endpoint("the application does not accept connections")
-        head, down = exchange.head, exchange.down
-        exchange.series = self._counted(down.port, down.caller.identity)
-        exchange.ticket = self.forwarding.amplification.opened()
-        if head.method == "CONNECT":
-            raise BadRequest("CONNECT is not forwarded", 405)
-        if down.port in self._own_ports:
-            raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
-        self._admit(head, down)
+        try:
+            verdict = self._judge(exchange)
+        except Refusal:
+            exchange.series = self.forwarding.counters.series(_labels(exchange.down, None))
+            raise
+        down = exchange.down
+        exchange.series = self._counted(down, verdict)
+        _enforce(verdict)
         app = self._app.get(down.port)
         if app is None:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
 
-    def _admit(self, head: RequestHead, down: ServerConnection) -> None:
-        """Raises ``Refusal`` unless the policy in force lets the request in; brings it to the form that is judged."""
+    def _judge(self, exchange: Exchange) -> Verdict:
+        """What policy says. Raises ``Refusal`` for what it is not even asked about."""
+        head, down = exchange.head, exchange.down
+        exchange.ticket = self.forwarding.amplification.opened()
+        if head.method == "CONNECT":
+            raise BadRequest("CONNECT is not forwarded", 405)
+        if down.port in self._own_ports:
+            raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
+        return self._admit(head, down)
+
+    def _admit(self, head: RequestHead, down: ServerConnection) -> Verdict:
+        """What the policy in force says, of the request in the form that is judged. Raises ``Refusal``: it has none."""
         authorizer = self._table().authorizer
         # Who is refused for being nobody costs no work on paths.
         if (down.caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(down.port):
@@ -82,10 +95,7 @@ class Inbound:
         guard = authorizer.guard(down.port)
         if guard is not None and authorizer.enforced:
             _settle_headers(head, guard)
-        verdict = authorizer.decide(down.caller, down.port, head)
-        if not verdict.allowed:
-            assert verdict.reason is not None
-            raise Denied(verdict.reason, verdict.by)
+        return authorizer.decide(down.caller, down.port, head)
 
     def judge_upgrades(self) -> None:
         """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""
@@ -93,7 +103,7 @@ class Inbound:
             exchange = down.exchange
             if exchange is not None and exchange.head.upgrade:
                 try:
-                    self._admit(exchange.head, down)
+                    _enforce(self._admit(exchange.head, down))
                 except Refusal as refusal:
                     exchange.refuse(refusal)
 
@@ -104,13 +114,22 @@ class Inbound:
         """Close idle connections to the application."""
         self._apps.retire()
 
-    def _counted(self, port: int, peer: str) -> Series:
-        series = self._series.get((port, peer))
+    def _counted(self, down: ServerConnection, verdict: Verdict) -> Series:
+        if verdict.reason is not None:
+            return self.forwarding.counters.series(_labels(down, verdict))
+        key = (down.port, down.caller.identity, verdict.target, verdict.match)
+        series = self._series.get(key)
         if series is None:
-            series = self.forwarding.counters.series(Labels("inbound", str(port), peer=peer))
-            if len(self._series) < MAX_SERIES:
-                self._series[port, peer] = series
+            if len(self._series) >= MAX_SERIES:
+                self._series.clear()
+            series = self._series[key] = self.forwarding.counters.series(_labels(down, verdict))
         return series
+
+
+def _enforce(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        assert verdict.reason is not None
+        raise Denied(verdict.reason, verdict.by)
 
 
 def _settle_path(head: RequestHead, enforced: bool) -> None:
@@ -132,6 +151,22 @@ def _settle_headers(head: RequestHead, guard: Guard) -> None:
         raise BadRequest(f"ambiguous header: {name}")
     if head.length == CHUNKED:
         head.guard = guard
+
+
+def _labels(down: ServerConnection, verdict: Verdict | None) -> Labels:
+    """What a request is counted as; without a verdict: it was refused before policy was asked."""
+    judged: Word = ""
+    if verdict is not None:
+        judged = "allow" if verdict.reason is None else "deny" if verdict.enforced else "audit"
+    return Labels(
+        direction="inbound",
+        destination=str(down.port),
+        peer=down.caller.identity,
+        tls="true" if down.caller.identity else "no_identity",
+        target=verdict.target if verdict is not None else "",
+        match=verdict.match if verdict is not None else "",
+        verdict=judged,
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from time import monotonic
 from typing import Final
 
-from proxy.call import Call
 from proxy.connect import Connect
 from proxy.contract.check import is_host
 from proxy.contract.config import Endpoint, Sidecar
-from proxy.counters import MAX_SERIES, Labels, Series
+from proxy.contract.report import Labels
+from proxy.counters import Series
 from proxy.endpoints import EndpointState
 from proxy.errors import BadRequest, Reason, Refusal, Unavailable, breaker_open, no_endpoint
 from proxy.forward import Exchange
@@ -29,18 +30,22 @@ from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 
 # Seconds to wait for the controller to say what a name means. It answers in milliseconds when it is there.
 RESOLVE_TIMEOUT: Final = 2.0
+# Requests to names that lead nowhere, and to names of another world: which, a client could choose without end.
+_NOWHERE: Final = Labels(direction="outbound")
+_EGRESS: Final = Labels(direction="outbound", destination="egress")
 # Endpoints outside the mesh remembered at once (only with egress allowed).
 MAX_EGRESS: Final = 256
 
 
 class Chosen:
-    """What was decided for one request: the port, the split (if any) and the backend."""
+    """What was decided for one request: the port, the split (if any), the match it applies by, and the backend."""
 
-    __slots__ = ("backend", "port", "rule")
+    __slots__ = ("backend", "match", "port", "rule")
 
-    def __init__(self, port: PortRoute, rule: RuleRoute | None, backend: BackendRoute) -> None:
+    def __init__(self, port: PortRoute, rule: RuleRoute | None, match: str, backend: BackendRoute) -> None:
         self.port = port
         self.rule = rule
+        self.match = match
         self.backend = backend
 
 
@@ -53,7 +58,6 @@ class Outbound:
         self._sidecar = sidecar
         self._table = table
         self._subscription = subscription
-        self._series: dict[tuple[str, str], Series] = {}
         self._egress: dict[tuple[str, int], EndpointState] = {}
         self._waiting: set[Exchange] = set()
         self.forwarding: Forwarding
@@ -77,6 +81,7 @@ class Outbound:
                 self._enter(exchange)
                 return None
             return self._through(exchange, route)
+        exchange.series = self.forwarding.counters.series(_NOWHERE)
         if not authority:
             raise BadRequest("a request without Host names no destination")
         if isinstance(route, Missing):
@@ -104,38 +109,43 @@ class Outbound:
 
     def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState | None:
         head = exchange.head
-        now = self.forwarding.loop.time()
         if port.looks_at_path:
             head.policy_path = canonical_path(head.path).path.decode("latin-1")
         if port.policy is not None and exchange.patience is None:
-            exchange.patience = Patience(self.forwarding.loop, Call(port.policy, head, now), exchange.expired)
+            exchange.patience = Patience(self.forwarding.loop, port.policy, head, exchange.expired)
         rule: RuleRoute | None = None
+        match = ""
         for candidate in port.rules:
-            if candidate.applies(head):
-                rule = candidate
+            by = candidate.applies(head)
+            if by is not None:
+                rule, match = candidate, by
                 break
         try:
-            if rule is None:
-                excluded = _excluded(exchange, (port.own,), now) if exchange.tried else ()
-                return self._settle(exchange, Chosen(port, None, port.own), now, excluded)
-            return self._split(exchange, port, rule, now)
+            if rule is not None:
+                return self._split(exchange, port, rule, match)
+            now = monotonic()
+            excluded = _excluded(exchange, (port.own,), now) if exchange.tried else ()
+            return self._settle(exchange, Chosen(port, None, "", port.own), now, excluded)
         except Unavailable as refusal:
+            split = rule.split if rule is not None else ""
+            labels = Labels(direction="outbound", destination=port.name, split=split, match=match)
+            exchange.series = self.forwarding.counters.series(labels)
             patience = exchange.patience
-            if refusal.reason is not Reason.NO_ENDPOINT or patience is None or not patience.call.waits(now):
+            if refusal.reason is not Reason.NO_ENDPOINT or patience is None or not patience.waits():
                 raise
             exchange.route = None  # decided anew then
             exchange.waiting = True
             self._waiting.add(exchange)
             return None
 
-    def _split(self, exchange: Exchange, port: PortRoute, rule: RuleRoute, now: float) -> EndpointState:
+    def _split(self, exchange: Exchange, port: PortRoute, rule: RuleRoute, match: str) -> EndpointState:
         """The backend whose turn it is; one that the breaker keeps from serving leaves its turn to the others."""
-        ready = rule.ready
+        ready, now = rule.ready, monotonic()
         excluded = _excluded(exchange, [rule.backends[i] for i in ready], now) if exchange.tried else ()
         while True:
             backend = pick_backend(rule, ready)
             try:
-                return self._settle(exchange, Chosen(port, rule, backend), now, excluded)
+                return self._settle(exchange, Chosen(port, rule, match, backend), now, excluded)
             except Unavailable:
                 ready = tuple(i for i in ready if rule.backends[i] is not backend)
                 if not ready:
@@ -148,10 +158,10 @@ class Outbound:
         backend = chosen.backend
         exchange.route = chosen
         exchange.breaker = backend.breaker
-        exchange.series = self._counted(chosen.port.name, backend.name)
         key = exchange.head.header(backend.balancer.header) if backend.balancer.header else None
         endpoint = backend.balancer.choose(backend.endpoints, now, random.random, excluded, key, backend.breaker)
         if endpoint is not None:
+            exchange.series = self._counted(chosen, endpoint)
             return endpoint
         if not backend.endpoints:
             raise no_endpoint(f"{backend.name} has no ready endpoint")
@@ -159,12 +169,24 @@ class Outbound:
             raise breaker_open(f"{backend.name}: every endpoint has failed too often")
         raise no_endpoint(f"{backend.name}: every endpoint has been tried")
 
-    def _counted(self, port: str, backend: str) -> Series:
-        series = self._series.get((port, backend))
+    def _counted(self, chosen: Chosen, endpoint: EndpointState) -> Series:
+        rule, backend = chosen.rule, chosen.backend
+        key = (chosen.port.name, rule.split if rule is not None else "", chosen.match, backend.name)
+        series = endpoint.series.get(key)
         if series is None:
-            series = self.forwarding.counters.series(Labels("outbound", port, backend))
-            if len(self._series) < MAX_SERIES:
-                self._series[port, backend] = series
+            target = endpoint.endpoint
+            labels = Labels(
+                direction="outbound",
+                destination=key[0],
+                split=key[1],
+                match=chosen.match,
+                backend=backend.name if rule is not None else "",
+                pod=endpoint.name,
+                workload=target.workload,
+                peer=target.identity if target.mesh else "",
+                tls="true" if target.mesh else "no_identity",
+            )
+            series = endpoint.series[key] = self.forwarding.counters.series(labels)
         return series
 
     def _move(self, exchange: Exchange, chosen: Chosen) -> EndpointState:
@@ -173,13 +195,14 @@ class Outbound:
         An old connection that broke says nothing against its backend: a new one is tried before another backend,
         so that a split stays exact.
         """
-        now = self.forwarding.loop.time()
+        now = monotonic()
         candidates = [chosen.backend]
         if chosen.rule is not None and not exchange.stale:
             candidates += [b for b in chosen.rule.backends if b.weight and b is not chosen.backend]
         for backend in candidates:
             try:
-                return self._settle(exchange, Chosen(chosen.port, chosen.rule, backend), now, exchange.tried)
+                following = Chosen(chosen.port, chosen.rule, chosen.match, backend)
+                return self._settle(exchange, following, now, exchange.tried)
             except Unavailable:
                 continue
         raise no_endpoint(f"{chosen.port.name}: every endpoint has been tried")
@@ -192,15 +215,15 @@ class Outbound:
         host, port = split_authority(exchange.head.authority)
         port = port or 80
         exchange.route = missing
-        exchange.series = self.forwarding.counters.series(Labels("outbound", "egress"))
+        exchange.series = self.forwarding.counters.series(_EGRESS)
         state = self._egress.get((host, port))
         if state is None:
             if len(self._egress) >= MAX_EGRESS:
                 for old in self._egress.values():
-                    old.retire(self.forwarding.loop.time())
+                    old.retire(monotonic())
                 self._egress.clear()
             endpoint = Endpoint(ip=host.strip("[]"), port=port)
-            state = self._egress[host, port] = EndpointState(endpoint, self.forwarding.loop.time())
+            state = self._egress[host, port] = EndpointState(endpoint, monotonic())
         return state
 
     async def _learn(self, exchange: Exchange, host: str, subscription: Subscription) -> None:

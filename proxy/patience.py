@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from proxy.call import Call, CallPolicy
 from proxy.expiry import NEVER, Expired
-
-if TYPE_CHECKING:
-    from proxy.call import Call
+from proxy.matching import Request
 
 
 class Patience:
-    """``expired`` is called with what has run out; nothing is after ``stop``."""
+    """``expired`` is called with what has run out; nothing is after ``stop``. All moments are the loop's own."""
 
     __slots__ = ("_due", "_expired", "_loop", "_pause", "_timer", "call")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, call: Call, expired: Callable[[Expired], None]) -> None:
-        self.call = call
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        policy: CallPolicy,
+        request: Request,
+        expired: Callable[[Expired], None],
+    ) -> None:
+        self.call = Call(policy, request, loop.time())
         self._loop = loop
         self._expired = expired
         self._due = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
 
-    def tried(self, now: float) -> None:
+    def waits(self) -> bool:
+        """No endpoint is ready: whether the request waits for one."""
+        return self.call.waits(self._loop.time())
+
+    def tried(self) -> None:
         """An attempt begins."""
-        self.call.tried = now
+        self.call.tried = self._loop.time()
         self.call.waits_until = NEVER
         self.watch()
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+import secrets
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from aiohttp import web
 
-from proxy import lastgood
+from proxy import lastgood, prometheus
+from proxy.accesslog import AccessLog
 from proxy.admin import Status, admin_application
 from proxy.contract.check import contradictions
 from proxy.contract.config import Config, File, Listeners, spiffe_id
+from proxy.contract.report import Direction
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
 from proxy.errors import SettingsError
@@ -28,15 +32,19 @@ from proxy.identity import WorkloadIdentity
 from proxy.inbound import Inbound
 from proxy.listeners import ListenerSet, bound_socket
 from proxy.outbound import Outbound
+from proxy.reporting import Reporter
 from proxy.retry import Amplification
 from proxy.subscribe import Subscription
 from proxy.table import Lasting, Table
 from proxy.tls import Contexts
+from proxy.transports import Transports
 
 # Seconds that requests under way may take to end once the sidecar has been told to stop.
 DRAIN_TIMEOUT = 10.0
 # Seconds between looks whether they have.
 DRAIN_STEP = 0.05
+# Seconds for the controller to take the last report; it answers in milliseconds when it is there.
+LAST_REPORT_TIMEOUT = 1.0
 
 log = logging.getLogger("proxy.sidecar")
 
@@ -49,24 +57,28 @@ class Sidecar:
         self._loop = loop
         self._settings = file.sidecar
         self._own = spiffe_id(self._settings.trust_domain, self._settings.namespace, self._settings.service_account)
-        self._lasting = Lasting(f"{self._settings.namespace}/{self._settings.pod}", loop.time)
+        self._lasting = Lasting(f"{self._settings.namespace}/{self._settings.pod}", monotonic)
         self._amplification = Amplification()
         self.contexts: Contexts | None = None
         self._identity = self._own_identity()
         self.table = self._build(Config())
         self.counters = Counters()
+        self._reporter = Reporter(self.counters, secrets.token_hex(8), loop.time, random.random)
+        self._access_log = AccessLog(self._settings.access_log, loop) if self._settings.access_log else None
         self._deadlines = Deadlines(loop)
         self._tasks: asyncio.TaskGroup
         self._subscription: Subscription | None = None
         self._calls = outbound = Outbound(self._settings, lambda: self.table, lambda: self._subscription)
-        self._apps = inbound = Inbound(self._settings, lambda: self.table, loop.time)
+        self._apps = inbound = Inbound(self._settings, lambda: self.table, monotonic)
         outbound.forwarding = self._outbound = self._forwarding("outbound", outbound)
         inbound.forwarding = self._inbound = self._forwarding("inbound", inbound)
         initial = self._initial()
         if self._settings.control is not None:
-            self._subscription = Subscription(self._settings, self._current_contexts, self.apply, initial)
+            self._subscription = Subscription(
+                self._settings, self._current_contexts, self.apply, initial, reporter=self._reporter
+            )
 
-    def _forwarding(self, direction: str, router: Router) -> Forwarding:
+    def _forwarding(self, direction: Direction, router: Router) -> Forwarding:
         return Forwarding(
             loop=self._loop,
             direction=direction,
@@ -78,6 +90,8 @@ class Sidecar:
             contexts=lambda: self.contexts,
             spawn=self._spawn,
             own=_own_addresses(self._settings.listeners),
+            transports=Transports(direction),
+            access_log=self._access_log,
         )
 
     def _initial(self) -> Config:
@@ -155,6 +169,25 @@ class Sidecar:
             last_nack=subscription.last_nack if subscription is not None else "",
         )
 
+    def metrics(self) -> Iterator[str]:
+        """For the admin port: Prometheus' text, in pieces."""
+        settings, status = self._settings, self.status()
+        gauges = {
+            prometheus.VERSION: float(status.version),
+            prometheus.CONNECTED: float(status.connected),
+            prometheus.LOG_DROPPED: float(self._access_log.dropped if self._access_log is not None else 0),
+        }
+        if status.expires is not None:
+            gauges[prometheus.EXPIRY] = status.expires.timestamp()
+        snapshot = prometheus.Snapshot(
+            series=list(self.counters.items()),
+            transports=[*self._outbound.transports.items(), *self._inbound.transports.items()],
+            refusals=self.counters.refusals(),
+            gauges=gauges,
+        )
+        own = prometheus.Own(settings.namespace, settings.pod, settings.workload_kind, settings.workload)
+        return prometheus.exposition(own, snapshot)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop``, then drain. Raises ``OSError`` when an address is taken."""
         listeners = ListenerSet(self._settings.listeners, self._outbound, self._inbound, lambda: self.contexts)
@@ -167,11 +200,12 @@ class Sidecar:
                 await stop.wait()
                 await self._drain()
                 listeners.close()
-                background.cancel()
-                await asyncio.gather(background, return_exceptions=True)
                 for forwarding in (self._outbound, self._inbound):
                     for connection in list(forwarding.connections):
                         connection.transport.abort()
+                await self._reporter.flush(LAST_REPORT_TIMEOUT)
+                background.cancel()
+                await asyncio.gather(background, return_exceptions=True)
                 self._lasting.endpoints.retire()
                 self._apps.retire_idle()
                 raise _Stopped
@@ -179,6 +213,8 @@ class Sidecar:
             pass
         finally:
             listeners.close()
+            if self._access_log is not None:
+                self._access_log.close()
             if admin is not None:
                 await admin.cleanup()
 
@@ -188,6 +224,7 @@ class Sidecar:
             if self._identity is not None:
                 group.create_task(self._identity.run(), name="identity")
                 await self._identity.ready()
+            group.create_task(self._reporter.tidy(), name="counters")
             if self._subscription is not None:
                 group.create_task(self._subscription.run(), name="subscription")
 
@@ -195,7 +232,7 @@ class Sidecar:
         listeners = self._settings.listeners
         if not listeners.admin:
             return None
-        application = admin_application(self.status, lambda: self.table.config, self.counters)
+        application = admin_application(self.status, lambda: self.table.config, self.metrics)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         await web.SockSite(runner, bound_socket(listeners.address, listeners.admin)).start()

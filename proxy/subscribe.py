@@ -24,10 +24,11 @@ import msgspec
 from proxy import lastgood
 from proxy.contract.check import contradictions, is_host
 from proxy.contract.config import Config, Control, Host, Sidecar
-from proxy.contract.messages import Ack, Ask, Hello, Nack, Push, Up, decode_down, encode
+from proxy.contract.messages import Ack, Ask, Counted, Down, Hello, Nack, Observe, Push, Up, decode_down, encode
 from proxy.contract.patch import digest, patched
 from proxy.controller import controller_session, controller_url
 from proxy.errors import ConfigRejected, Reason, SettingsError, Unavailable
+from proxy.reporting import Reporter
 from proxy.tls import Contexts
 
 STREAM_PATH = "/v1/stream"
@@ -70,12 +71,16 @@ def backoff(failures: int, jitter: float) -> float:
     return whole * (1.0 - jitter / 2.0)
 
 
-def judge(current: Config, frame: bytes) -> Config | Nack:
-    """The config that a frame from the controller makes of the one in force, or why it is refused. Pure."""
+def read(current: Config, frame: bytes) -> Down | Nack:
+    """What a frame from the controller says, or that it cannot be read. Pure."""
     try:
-        push: Push = decode_down(frame)
+        return decode_down(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Nack(reason=f"cannot be read: {error}", current=current.version)
+
+
+def judge(current: Config, push: Push) -> Config | Nack:
+    """The config that a push makes of the one in force, or why it is refused. Pure."""
     if push.base not in (0, current.version):
         return Nack(reason=f"base {push.base} is not in force", current=current.version, version=push.version)
     if push.version <= current.version:
@@ -92,7 +97,7 @@ class Subscription:
 
     ``apply`` puts a config in force, in one step, or raises ``ConfigRejected``
     and changes nothing; it is not called for ``initial``. ``contexts`` gives
-    the TLS contexts of the moment. ``jitter`` gives numbers in [0, 1).
+    the TLS contexts of the moment. ``reporter`` sends what was counted. ``jitter`` gives numbers in [0, 1).
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Subscription:
         apply: Callable[[Config], None],
         initial: Config,
         *,
+        reporter: Reporter | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.sidecar = sidecar
@@ -112,6 +118,7 @@ class Subscription:
         """Why the last refused push was refused."""
         self._contexts = contexts
         self._apply = apply
+        self._reporter = reporter
         self._jitter = jitter
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._unsent: list[str] = []
@@ -200,6 +207,9 @@ class Subscription:
                     group.create_task(self._send_asks(socket), name="asks"),
                     group.create_task(self._leave(socket), name="reconnect"),
                 ]
+                if self._reporter is not None:
+                    reports = self._reporter.run(lambda report: _send(socket, report))
+                    beside.append(group.create_task(reports, name="reports"))
                 await self._receive(socket)
                 for task in beside:
                     task.cancel()
@@ -227,20 +237,41 @@ class Subscription:
 
     def _hello(self) -> Hello:
         hosts = dict.fromkeys((*self.current.hosts, *self._waiting))
-        return Hello(version=self.current.version, digest=digest(self.current), hosts=tuple(hosts))
+        return Hello(
+            version=self.current.version,
+            digest=digest(self.current),
+            hosts=tuple(hosts),
+            reports=self._reporter is not None,
+        )
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
             match message.type:
                 case aiohttp.WSMsgType.BINARY:
-                    await _send(socket, self._put_in_force(message.data))
+                    answer = self._heard(read(self.current, message.data))
+                    if answer is not None:
+                        await _send(socket, answer)
                 case aiohttp.WSMsgType.TEXT:
                     await _send(socket, self._refuse(Nack(reason="text frame", current=self.current.version)))
                 case _:
                     raise ConnectionError(f"control stream broken: {message.data!r}")
 
-    def _put_in_force(self, frame: bytes) -> Ack | Nack:
-        verdict = judge(self.current, frame)
+    def _heard(self, message: Down | Nack) -> Up | None:
+        match message:
+            case Push():
+                return self._put_in_force(message)
+            case Nack():
+                return self._refuse(message)
+            case Observe() if self._reporter is not None:
+                self._reporter.asked(message)
+            case Counted() if self._reporter is not None:
+                self._reporter.counted(message)
+            case Observe() | Counted():
+                log.info("ignored %s: this sidecar does not report", type(message).__name__)
+        return None
+
+    def _put_in_force(self, push: Push) -> Ack | Nack:
+        verdict = judge(self.current, push)
         if isinstance(verdict, Nack):
             return self._refuse(verdict)
         try:

@@ -23,7 +23,7 @@ from proxy.call import CallPolicy, compile_policy
 from proxy.contract.config import Breaker, Cluster, Config, Policy, Port, Rule, Service
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import ConfigRejected
-from proxy.matching import Matcher, any_accepts, canonical_host, compile_match, split_authority
+from proxy.matching import Matcher, canonical_host, compile_match, split_authority
 from proxy.split import Wheel
 
 if TYPE_CHECKING:
@@ -55,9 +55,14 @@ class RuleRoute:
     ready: tuple[int, ...]
     """Indexes of the backends that have a weight and an endpoint: those that take turns."""
 
-    def applies(self, head: RequestHead) -> bool:
-        """Whether the split speaks of this request."""
-        return self.matchers is None or any_accepts(self.matchers, head)
+    def applies(self, head: RequestHead) -> str | None:
+        """The name of the match by which the split speaks of this request (empty: of every request), else None."""
+        if self.matchers is None:
+            return ""
+        for matcher in self.matchers:
+            if matcher.accepts(head):
+                return matcher.name
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

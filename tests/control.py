@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 from aiohttp import WSMsgType, web
 
 from proxy.contract.config import Config, Control, Listeners, Sidecar
-from proxy.contract.messages import Ask, Hello, Nack, Up, decode_up
+from proxy.contract.messages import Ask, Down, Hello, Nack, Push, Up, decode_down, decode_up, encode
 from proxy.enrolment import new_key_and_request
 from proxy.subscribe import STREAM_PATH, Subscription
 from proxy.tls import Contexts, Pair, build_contexts
@@ -127,3 +128,32 @@ async def subscribed(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class Wire:
+    """A sidecar spoken by hand."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+
+    async def say(self, message: Up) -> None:
+        await self.socket.send_bytes(encode(message))
+
+    async def hear(self) -> Down:
+        return decode_down(await self.socket.receive_bytes(timeout=5))
+
+    async def pushed(self) -> Push:
+        push = await self.hear()
+        assert isinstance(push, Push)
+        return push
+
+    async def ended(self) -> None:
+        message = await self.socket.receive(timeout=5)
+        assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
+
+
+@asynccontextmanager
+async def wire(port: int, own: Contexts) -> AsyncIterator[Wire]:
+    url = f"https://127.0.0.1:{port}{STREAM_PATH}"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=own.control) as socket:
+        yield Wire(socket)

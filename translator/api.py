@@ -2,12 +2,13 @@
 
 A browser on the same machine can be made to send requests here by any page it
 shows, so the Host header must be the loopback's (DNS rebinding) and nothing can
-be changed. Neighbours: ``translator.reconcile`` and ``translator.controller``,
-whose state is shown.
+be changed. Neighbours: ``translator.reconcile``, ``translator.collect`` and
+``translator.controller``, whose state is shown.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,19 @@ from aiohttp.typedefs import Middleware
 from proxy.contract.config import Config, File
 from smi.problems import Problem
 from smi.workloads import Pod
+from translator.collect import Collector
 from translator.identity.rotation import IdentityShown
 from translator.local.state import MeshState
+from translator.observed import Observed
+from translator.question import BadQuestion, answer, question
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
+from translator.roster import Roster
+from translator.views import NotThere
 from translator.world import World
 
 ADDRESS = "127.0.0.1"
+METRICS = "smi_mesh_controller_"
 _READING = ("GET", "HEAD")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,6 +44,14 @@ class Knowledge(Protocol):
     @property
     def reconciler(self) -> Reconciler:
         """The world and the sidecars."""
+
+    @property
+    def collector(self) -> Collector:
+        """What the sidecars counted."""
+
+    @property
+    def roster(self) -> Roster:
+        """The pods there are, and lately were."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -52,7 +67,9 @@ class Knowledge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Metric:
+class Metric:
+    """One metric of the controller."""
+
     name: str
     kind: str
     help: str
@@ -67,10 +84,11 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     app.router.add_get("/metrics", views.metrics)
     app.router.add_get("/problems", views.problems)
     app.router.add_get("/findings", views.findings)
-    app.router.add_get("/sidecars", views.sidecars)
     app.router.add_get("/identity", views.identity)
+    app.router.add_get("/debug/sidecars", views.sidecars)
     app.router.add_get("/debug/world", views.world)
     app.router.add_get("/debug/config/{pod:.+}", views.config)
+    app.router.add_get("/debug/traffic", views.traffic)
     return app
 
 
@@ -105,8 +123,8 @@ class _Views:
     async def metrics(self, _: web.Request) -> web.Response:
         """The Prometheus text format 0.0.4."""
         lines: list[str] = []
-        for metric in _metrics(self._knowledge):
-            name = f"smi_mesh_controller_{metric.name}"
+        for metric in controller_metrics(self._knowledge):
+            name = METRICS + metric.name
             lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", f"{name} {metric.value:g}"]
         return web.Response(
             body="\n".join((*lines, "")).encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -149,6 +167,20 @@ class _Views:
         except (OSError, msgspec.MsgspecError) as error:
             return web.Response(status=404, text=f"pod {wanted!r} has no sidecar: {error}\n")
         return _json(msgspec.structs.replace(file, config=_config_of(reconciler, pod)))
+
+    async def traffic(self, request: web.Request) -> web.Response:
+        """What the sidecars counted (``translator.question`` says how to ask). Worked out beside the loop."""
+        world = self._knowledge.reconciler.world
+        if world is None:
+            return web.Response(status=503, text="the manifests are being read\n")
+        try:
+            asked = question(request.query)
+            window, pods = self._knowledge.collector.window(asked.seconds), self._knowledge.roster.known()
+            return _json(await asyncio.to_thread(lambda: answer(asked, Observed.of(window, pods, world))))
+        except BadQuestion as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except NotThere as error:
+            return web.Response(status=404, text=f"{error}\n")
 
     def _subscribers(self) -> list[Subscriber]:
         subscribers = self._knowledge.reconciler.subscribers
@@ -204,16 +236,18 @@ def _identity(shown: IdentityShown) -> dict[str, object]:
     }
 
 
-def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
+def controller_metrics(knowledge: Knowledge) -> tuple[Metric, ...]:
+    """What the controller says of itself; each name begins with ``METRICS``."""
     counts, subscribers = knowledge.reconciler.counts, knowledge.reconciler.subscribers.values()
+    collected = knowledge.collector.counts
     connected = sum(known.connected_since is not None for known in subscribers)
 
-    def counter(name: str, text: str, value: float) -> _Metric:
-        return _Metric(name=f"{name}_total", kind="counter", help=text, value=value)
+    def counter(name: str, text: str, value: float) -> Metric:
+        return Metric(name=f"{name}_total", kind="counter", help=text, value=value)
 
     return (
-        _Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
-        _Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
+        Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
+        Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
         counter("pushes", "Configs and deltas sent.", counts.pushes),
         counter("push_bytes", "Bytes of them.", counts.push_bytes),
         counter("acks", "Pushes put in force.", counts.acks),
@@ -221,11 +255,15 @@ def _metrics(knowledge: Knowledge) -> tuple[_Metric, ...]:
         counter("compiles", "Configs compiled.", counts.compiles),
         counter("compile_failures", "Configs that could not be compiled.", counts.compile_failures),
         counter("compile_seconds", "Seconds spent compiling.", counts.compile_seconds),
+        counter("reports", "Reports of sidecars counted.", collected.reports),
+        counter("reports_repeated", "Reports that were counted before.", collected.repeated),
+        counter("reports_refused", "Reports that contradicted themselves.", collected.refused),
+        counter("report_rows", "Series in them.", collected.rows),
     )
 
 
 def _json(value: object) -> web.Response:
-    body = msgspec.json.encode(value, enc_hook=_plain, order="sorted" if not isinstance(value, File) else None)
+    body = msgspec.json.encode(value, enc_hook=_plain, order=None if isinstance(value, msgspec.Struct) else "sorted")
     return web.Response(body=body, content_type="application/json")
 
 

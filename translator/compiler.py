@@ -17,6 +17,7 @@ from proxy.contract.config import Cluster, Config, Host
 from proxy.contract.config import Service as ServiceConfig
 from smi.workloads import Pod
 from translator import endpoints, scope, splits
+from translator.annotations import annotation
 from translator.findings import Finding, ordered
 from translator.policy import inbound
 from translator.retries import calls
@@ -51,13 +52,14 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         clusters[key], remarks = _cluster(world, key)
         findings += remarks
     access, remarks = inbound(world, pod)
+    _, more = annotation(world, pod, "access-log", ("none", "text", "json"))  # read where the sidecar is started
     config = Config(
         services=services,
         clusters=clusters,
         hosts=answers,
         inbound=access,
     )
-    return Compiled(config=config, findings=ordered(findings + remarks))
+    return Compiled(config=config, findings=ordered(findings + remarks + more))
 
 
 def _referenced(services: Iterable[ServiceConfig], hosts: Iterable[Host]) -> list[str]:

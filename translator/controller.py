@@ -3,7 +3,8 @@
 Wires what others do: ``smi.sources.directory`` and ``translator.runtime`` give
 snapshots of manifests and pods, both together a ``World``; ``translator.reconcile``
 compiles it for each sidecar, ``translator.push`` sends it,
-``translator.identity`` says who is who, ``translator.api`` shows it all.
+``translator.identity`` says who is who, ``translator.collect`` keeps what sidecars
+counted, ``translator.api`` shows it all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Pod
 from translator import api, problems
+from translator.collect import Collector
 from translator.compiler import compile_sidecar
 from translator.identity import enrol, tokens
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
@@ -32,8 +35,10 @@ from translator.local.records import MeshRecord
 from translator.local.state import MeshState
 from translator.push import STREAM_PATH, Publisher
 from translator.reconcile import Reconciler
+from translator.roster import Roster
 from translator.runtime import PodsFile
 from translator.settings import Settings
+from translator.traffic import Traffic
 from translator.world import World
 
 FIRST_SEEN_FILE = "first-seen.json"
@@ -41,18 +46,25 @@ FIRST_SEEN_FILE = "first-seen.json"
 GOODBYE_SECONDS = 1.0
 """For streams and requests to end at shutdown; sidecars reconnect anyway."""
 
+TIDY_SECONDS = 30.0
+"""Between looks for counts that are too old: each is dropped half a minute late at most."""
+
 log = logging.getLogger("translator.controller")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the controller was started. ``manifests`` are folders, ``state`` the mesh's own folder."""
+    """How the controller was started. ``manifests`` are folders, ``state`` the mesh's own folder.
+
+    ``report_seconds``: sidecars report what they counted this often at least. Also the resolution of what is kept.
+    """
 
     state: MeshState
     mesh: MeshRecord
     manifests: tuple[Path, ...]
     settings: Settings = field(default_factory=Settings)
     identity: IdentityOptions = field(default_factory=IdentityOptions)
+    report_seconds: float = 5.0
 
 
 class Controller:
@@ -67,6 +79,9 @@ class Controller:
         """What is wrong with the manifests and with the files of the CA."""
         self.state = options.state
         self._rotation = rotation
+        self.roster = Roster()
+        traffic = Traffic(options.report_seconds, time.monotonic())
+        self.collector = Collector(traffic, options.report_seconds, time.monotonic)
         self._settings = options.settings
         self._snapshot: Snapshot | None = None
         self._pods: tuple[Pod, ...] | None = None
@@ -105,6 +120,7 @@ class Controller:
     def pods_changed(self, pods: tuple[Pod, ...]) -> None:
         """The supervisor wrote down other pods."""
         self._pods = pods
+        self.roster.update(pods, time.monotonic())
         self._changed()
 
     def _changed(self) -> None:
@@ -137,6 +153,7 @@ async def run(options: Options) -> None:
                 group.create_task(_follow_manifests(controller, options), name="manifests"),
                 group.create_task(controller.reconciler.run(), name="reconcile"),
                 group.create_task(_keep_identity(controller, rotation), name="identity"),
+                group.create_task(_keep_tidy(controller), name="traffic"),
             ]
             await stop.wait()
             for task in tasks:
@@ -155,7 +172,9 @@ async def _serve(
     control = web.Application()
     answer = enrol.enrolment(rotation.in_force, lambda token: tokens.verify(key, token), options.identity.lifetime)
     control.router.add_post(enrol.PATH, answer)
-    control.router.add_get(STREAM_PATH, Publisher(controller.reconciler, rotation.authority).handle)
+    control.router.add_get(
+        STREAM_PATH, Publisher(controller.reconciler, rotation.authority, controller.collector).handle
+    )
     runners = [
         web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
         for app in (control, api.application(controller, mesh.api_port))
@@ -182,6 +201,13 @@ async def _follow_manifests(controller: Controller, options: Options) -> None:
     controller.manifests_changed(await asyncio.to_thread(source.load))
     async for snapshot in source.watch():
         controller.manifests_changed(snapshot)
+
+
+async def _keep_tidy(controller: Controller) -> None:
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        for _ in controller.collector.tidy(controller.reconciler.subscribers):
+            await asyncio.sleep(0)
 
 
 async def _keep_identity(controller: Controller, rotation: Rotation) -> None:

@@ -69,8 +69,9 @@ def pod_ports(world: World, pod: Pod) -> dict[int, str]:
 
 def _endpoint(world: World, pod: Pod, port: int) -> Endpoint:
     name = pod.meta.key
+    workload = f"{pod.workload_kind}/{pod.workload}" if pod.workload else ""
     if pod.meshed:
         identity = spiffe_id(world.settings.trust_domain, pod.meta.namespace, pod.service_account)
-        return Endpoint(ip=pod.ip, port=port, mesh=pod.mesh_port, identity=identity, pod=name)
+        return Endpoint(ip=pod.ip, port=port, mesh=pod.mesh_port, identity=identity, pod=name, workload=workload)
     bound = pod.listen_ports.get(port, port)
-    return Endpoint(ip=pod.ip, port=port, pod=name, listen=0 if bound == port else bound)
+    return Endpoint(ip=pod.ip, port=port, pod=name, listen=0 if bound == port else bound, workload=workload)

@@ -4,7 +4,7 @@ Who is there is read from the certificate, never from what is said. Each stream
 has a reader (this handler's task) and a writer, which sends what
 ``translator.publish`` says is next: a sidecar that is slow or stuck keeps only
 its own writer waiting, and is dropped when it stays silent. What to send comes
-from ``translator.reconcile``.
+from ``translator.reconcile``, reports go to ``translator.collect``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import logging
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from proxy.contract.messages import Ack, Ask, Hello, Nack, Up, decode_up, encode
+from proxy.contract.messages import Ack, Ask, Hello, Nack, Observe, Up, decode_up, encode
+from proxy.contract.report import Report
 from proxy.contract.spiffe import Peer, PeerRejected
+from translator.collect import Collector, Intake
 from translator.identity.authority import Authority
 from translator.identity.enrol import sidecar_of
 from translator.identity.serving import peer_of
@@ -36,7 +38,7 @@ HELLO_SECONDS = 5.0
 """For the first frame; until then a stream costs memory and says nothing."""
 
 SEND_SECONDS = 5.0
-"""For handing a push to the socket: only a peer that stopped reading takes longer."""
+"""For handing a frame to the socket: only a peer that stopped reading takes longer."""
 
 ACK_SECONDS = 10.0
 """For the answer to a push; building a table takes milliseconds."""
@@ -51,9 +53,10 @@ class ProtocolBroken(Exception):
 class Publisher:
     """Serves ``GET /v1/stream`` to sidecars that show a certificate of ``authority``."""
 
-    def __init__(self, reconciler: Reconciler, authority: Authority) -> None:
+    def __init__(self, reconciler: Reconciler, authority: Authority, collector: Collector) -> None:
         self._reconciler = reconciler
         self._authority = authority
+        self._collector = collector
         self._transports: dict[str, asyncio.Transport] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -86,9 +89,11 @@ class Publisher:
         subscriber = self._reconciler.opened(pod, peer.identity, hello, peer.issuer)
         log.info("stream open pod=%s version=%d build=%s", pod, hello.version, hello.build[:40])
         try:
+            if hello.reports:
+                await _send(socket, encode(Observe(seconds=self._collector.interval)))
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(self._write(subscriber, socket), name=f"pushes to {pod}")
-                await self._read(subscriber, socket)
+                await self._read(subscriber, socket, self._collector.intake(pod))
                 writer.cancel()
         except* (ProtocolBroken, TimeoutError, ConnectionError) as errors:
             raise ProtocolBroken(str(errors.exceptions[0]) or type(errors.exceptions[0]).__name__) from errors
@@ -105,7 +110,7 @@ class Publisher:
         if older is not None:
             older.abort()
 
-    async def _read(self, subscriber: Subscriber, socket: web.WebSocketResponse) -> None:
+    async def _read(self, subscriber: Subscriber, socket: web.WebSocketResponse, intake: Intake) -> None:
         slot = subscriber.slot
         while True:
             message = await _receive(socket)
@@ -118,6 +123,8 @@ class Publisher:
                     self._reconciler.nacked(subscriber, message)
                 case Ask():
                     self._reconciler.asked(subscriber, message.hosts)
+                case Report():
+                    await _send(socket, encode(intake.take(message)))
                 case Hello():
                     raise ProtocolBroken("a second Hello")
 
@@ -153,8 +160,12 @@ class Publisher:
         counts.pushes += 1
         counts.push_bytes += len(frame)
         log.debug("push pod=%s version=%d base=%d bytes=%d", subscriber.pod, push.version, push.base, len(frame))
-        async with asyncio.timeout(SEND_SECONDS):
-            await socket.send_bytes(frame)
+        await _send(socket, frame)
+
+
+async def _send(socket: web.WebSocketResponse, frame: bytes) -> None:
+    async with asyncio.timeout(SEND_SECONDS):
+        await socket.send_bytes(frame)
 
 
 async def _receive(socket: web.WebSocketResponse) -> Up | None:

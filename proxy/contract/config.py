@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 DefaultPolicy = Literal["same-identity", "deny", "allow"]
 Algorithm = Literal["ewma", "least-request", "round-robin", "hash"]
+AccessLog = Literal["", "text", "json"]
 
 
 class HttpMatch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -127,7 +128,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``port`` is the container port. ``mesh`` is the port of its sidecar's mTLS
     listener, 0 for plain text. ``identity`` is the SPIFFE ID its certificate
     must carry (empty only without ``mesh``). ``listen`` is the port to dial in
-    the clear where it is not ``port``.
+    the clear where it is not ``port``. ``workload`` is what the pod belongs to,
+    ``Kind/name``: requests are counted by it.
     """
 
     ip: str
@@ -136,6 +138,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     identity: str = ""
     pod: str = ""
     listen: int = 0
+    workload: str = ""
 
 
 class Cluster(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -266,6 +269,7 @@ class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``app_address`` is where the application listens, ``app_ports`` on which port
     where that is not the container port (it may not bind it); ``egress`` lets names of
     another world through. ``state`` is the folder for the last good config.
+    ``access_log``: one line for each request, of which kind; empty: none.
     """
 
     pod: str
@@ -281,8 +285,9 @@ class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     egress: bool = False
     state: str = ""
     log_level: str = "info"
-    access_log: str = ""
+    access_log: AccessLog = ""
     app_ports: dict[int, int] = {}
+    workload_kind: str = ""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,10 +1,14 @@
 """What controller and sidecar say to each other.
 
 The control stream: MessagePack structs over an mTLS WebSocket, one per binary message.
-Down: ``Push``. Up: ``Hello`` first, then ``Ack``, ``Nack`` and ``Ask`` at any time.
-The controller sends a whole config (``base`` 0) after each ``Hello`` unless the
+Down: ``Push``, ``Observe``, ``Counted``. Up: ``Hello`` first, then ``Ack``, ``Nack``, ``Ask`` and ``Report`` at
+any time. The controller sends a whole config (``base`` 0) after each ``Hello`` unless the
 version named there is the current one; then deltas, each upon the last
 acknowledged version.
+
+A frame that the other end does not know would break its stream, so neither is sent one unasked: a
+sidecar that can report says so in its ``Hello``, a controller that counts then
+says ``Observe``, and only on a stream where it did does the sidecar send a ``Report``.
 
 Enrolment: ``Issued`` is the answer to a certificate request, in JSON.
 """
@@ -17,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.contract.config import Cluster, Config, Host, Inbound, Service, Trust
+from proxy.contract.report import Report
 
 
 class Push(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="push"):
@@ -35,12 +40,16 @@ class Push(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="push"):
 
 
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
-    """Opens the stream: the config the sidecar runs on and the hosts it has been asked for so far."""
+    """Opens the stream: the config the sidecar runs on and the hosts it has been asked for so far.
+
+    ``reports``: it understands ``Observe`` and ``Counted``.
+    """
 
     version: int = 0
     digest: str = ""
     hosts: tuple[str, ...] = ()
     build: str = ""
+    reports: bool = False
 
 
 class Ack(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ack"):
@@ -70,11 +79,23 @@ class Issued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trust: Trust
 
 
-Down = Push
-Up = Hello | Ack | Nack | Ask
+class Observe(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="observe"):
+    """Report what is counted, so many seconds after the report before at the latest."""
+
+    seconds: float
+
+
+class Counted(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="counted"):
+    """The report of this number is counted and may be forgotten."""
+
+    sequence: int
+
+
+Down = Push | Observe | Counted
+Up = Hello | Ack | Nack | Ask | Report
 
 _V = TypeVar("_V")
-_down = msgspec.msgpack.Decoder(Push)
+_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
 _up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
@@ -22,8 +21,11 @@ from proxy.preface import encode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 
 if TYPE_CHECKING:
+    from proxy.contract.report import Tls
     from proxy.endpoints import EndpointState
     from proxy.forward import Exchange
+    from proxy.forwarding import Forwarding
+    from proxy.transports import OpenTransport
     from proxy.tunnel import Tunnel
 
 # Seconds to open a connection, handshake included. Linkerd's default is 1 s too: a pod that is
@@ -40,7 +42,8 @@ class ClientConnection:
     """
 
     __slots__ = (
-        "_loop",
+        "_counted",
+        "_forwarding",
         "_preface",
         "blocked",
         "endpoint",
@@ -54,8 +57,10 @@ class ClientConnection:
         "usable",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, endpoint: EndpointState) -> None:
-        self._loop = loop
+    def __init__(self, forwarding: Forwarding, endpoint: EndpointState) -> None:
+        loop = forwarding.loop
+        self._forwarding = forwarding
+        self._counted: OpenTransport | None = None
         self.endpoint = endpoint
         self.heads = ResponseHeads(loop)
         self.exchange: Exchange | Tunnel | None = None
@@ -72,6 +77,8 @@ class ClientConnection:
         self.transport = transport  # type: ignore[assignment]
         self.fileno = transport.get_extra_info("socket").fileno()
         self.usable = True
+        tls: Tls = "true" if self.endpoint.endpoint.mesh else "no_identity"
+        self._counted = self._forwarding.transports.opened("dst", tls, transport)
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -107,6 +114,8 @@ class ClientConnection:
         """Part of ``asyncio.Protocol``."""
         self.usable = False
         self.fileno = -1
+        if self._counted is not None:
+            self._counted.closed(exc)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.upstream_lost(self)
@@ -153,18 +162,14 @@ class ClientConnection:
         self.transport.abort()
 
 
-async def open_connection(
-    loop: asyncio.AbstractEventLoop,
-    endpoint: EndpointState,
-    contexts: Callable[[], Contexts | None],
-    trust_domain: str,
-) -> ClientConnection:
+async def open_connection(forwarding: Forwarding, endpoint: EndpointState) -> ClientConnection:
     """Open a connection to ``endpoint``; to a peer sidecar by mTLS, its identity checked before any byte is sent.
 
     Raises ``Unavailable`` (connect-failure): nothing of a request was delivered.
     """
     target = endpoint.endpoint
-    current = contexts() if target.mesh else None
+    loop = forwarding.loop
+    current = forwarding.contexts() if target.mesh else None
     if target.mesh and current is None:
         raise connect_failure("this sidecar has no certificate yet")
     address = (target.ip, target.mesh or target.listen or target.port)
@@ -172,10 +177,10 @@ async def open_connection(
         async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
             sock = await _dial(loop, address)
             if current is None:
-                connection = ClientConnection(loop, endpoint)
+                connection = ClientConnection(forwarding, endpoint)
                 await loop.create_connection(lambda: cast("asyncio.Protocol", connection), sock=sock)
                 return connection
-            return await _secure(loop, endpoint, sock, current, trust_domain)
+            return await _secure(forwarding, endpoint, sock, current)
     except TimeoutError:
         raise connect_failure(f"{endpoint.name}: no connection in time") from None
     except PeerRejected as error:
@@ -198,17 +203,13 @@ async def _dial(loop: asyncio.AbstractEventLoop, address: tuple[str, int]) -> so
 
 
 async def _secure(
-    loop: asyncio.AbstractEventLoop,
-    endpoint: EndpointState,
-    sock: socket.socket,
-    contexts: Contexts,
-    trust_domain: str,
+    forwarding: Forwarding, endpoint: EndpointState, sock: socket.socket, contexts: Contexts
 ) -> ClientConnection:
     """Shake hands and check that it is the peer we mean, before any byte is sent."""
-    connection = ClientConnection(loop, endpoint)
+    connection = ClientConnection(forwarding, endpoint)
     try:
         transport, _ = await aiofastnet.create_connection(
-            loop,
+            forwarding.loop,
             lambda: cast("asyncio.Protocol", connection),
             sock=sock,
             ssl=contexts.client,
@@ -220,7 +221,7 @@ async def _secure(
         sock.close()
         raise
     try:
-        peer = peer_of(transport, trust_domain, datetime.now(UTC), federation=contexts.federation)
+        peer = peer_of(transport, forwarding.trust_domain, datetime.now(UTC), federation=contexts.federation)
         if peer.identity != endpoint.endpoint.identity:
             raise PeerRejected(f"expected {endpoint.endpoint.identity}, got {peer.identity}")
     except PeerRejected:

@@ -22,7 +22,9 @@ from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
 from proxy.retry import MARK, SPENT
 
 if TYPE_CHECKING:
+    from proxy.contract.report import Tls
     from proxy.forwarding import Forwarding
+    from proxy.transports import OpenTransport
     from proxy.tunnel import Tunnel
 
 log = logging.getLogger("proxy.server")
@@ -59,6 +61,7 @@ class ServerConnection:
         "_advancing",
         "_blocked",
         "_buffer",
+        "_counted",
         "_eof",
         "_held",
         "_served",
@@ -87,6 +90,7 @@ class ServerConnection:
         self.transport: asyncio.Transport
         self.deadline = NEVER
         self.lingering = False
+        self._counted: OpenTransport | None = None
         self._buffer = b""
         self._advancing = False
         self._eof = False
@@ -102,6 +106,8 @@ class ServerConnection:
         """Part of ``asyncio.Protocol``."""
         self.transport = transport  # type: ignore[assignment]
         self.deadline = self.forwarding.loop.time() + HEAD_TIMEOUT
+        tls: Tls = "true" if self.caller.identity else "no_identity"
+        self._counted = self.forwarding.transports.opened("src", tls, transport)
         self.forwarding.connections.add(self)
         self.forwarding.deadlines.add(self)
 
@@ -133,6 +139,8 @@ class ServerConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of ``asyncio.Protocol``."""
+        if self._counted is not None:
+            self._counted.closed(exc)
         self.forwarding.connections.discard(self)
         self.forwarding.deadlines.discard(self)
         self._buffer = b""

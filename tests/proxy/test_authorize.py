@@ -57,14 +57,14 @@ FROM_A = (Source(identity=A.identity),)
 
 def test_source_port_and_request_must_hold_in_one_grant() -> None:
     inbound = granted(
-        Grant(target="d/one", sources=FROM_A, ports=(8080,), http=(HttpMatch(path="/one"),)),
+        Grant(target="d/one", sources=FROM_A, ports=(8080,), http=(HttpMatch(name="g/one", path="/one"),)),
         Grant(target="d/two", sources=(Source(identity=B.identity),), ports=(9090,), http=(HttpMatch(path="/two"),)),
     )
-    assert decide(inbound, A, 8080, asked(path="/one")) == Verdict(None, "d/one")
+    assert decide(inbound, A, 8080, asked(path="/one")) == Verdict(None, "d/one", target="d/one", match="g/one")
     assert not decide(inbound, A, 8080, asked(path="/two")).allowed
     assert not decide(inbound, A, 9090, asked(path="/one")).allowed
     assert not decide(inbound, B, 8080, asked(path="/one")).allowed
-    assert decide(inbound, B, 9090, asked(path="/two")) == Verdict(None, "d/two")
+    assert decide(inbound, B, 9090, asked(path="/two")) == Verdict(None, "d/two", target="d/two")
 
 
 def test_no_port_condition_and_no_port_at_all_are_different_things() -> None:

@@ -15,7 +15,7 @@ from proxy.contract.config import Backend, Cluster, Config, Endpoint, Host, Port
 from proxy.contract.messages import Ack, Nack, Push, difference, encode
 from proxy.contract.patch import digest
 from proxy.errors import ConfigRejected, Unavailable
-from proxy.subscribe import MAX_DELAY_SECONDS, Subscription, backoff, judge
+from proxy.subscribe import MAX_DELAY_SECONDS, Subscription, backoff, judge, read
 from translator.identity.authority import Authority
 
 WEB = Cluster(endpoints=(Endpoint(ip="127.80.0.2", port=8080),))
@@ -32,6 +32,13 @@ def authority(tmp_path: Path) -> Authority:
     return Authority.create(tmp_path / "authority")
 
 
+def verdict(current: Config, frame: bytes) -> Config | Nack:
+    """What becomes of a frame that is a push, or nothing at all."""
+    message = read(current, frame)
+    assert isinstance(message, Push | Nack)
+    return judge(current, message) if isinstance(message, Push) else message
+
+
 def whole(config: Config) -> bytes:
     return encode(difference(Config(), config))
 
@@ -41,12 +48,12 @@ def whole(config: Config) -> bytes:
 
 def test_a_whole_push_replaces_everything() -> None:
     before = Config(version=3, hosts={"old.shop": Host()})
-    assert judge(before, whole(GOOD)) == GOOD
+    assert verdict(before, whole(GOOD)) == GOOD
 
 
 def test_a_delta_changes_only_what_it_names() -> None:
     push = Push(version=8, base=7, clusters={"shop/web:80": Cluster()})
-    after = judge(GOOD, encode(push))
+    after = verdict(GOOD, encode(push))
     assert isinstance(after, Config)
     assert after.services == GOOD.services
     assert after.clusters == {"shop/web:80": Cluster()}
@@ -70,14 +77,14 @@ def test_a_delta_changes_only_what_it_names() -> None:
     ],
 )
 def test_refused_with_a_reason(frame: bytes, reason: str) -> None:
-    verdict = judge(GOOD, frame)
-    assert isinstance(verdict, Nack)
-    assert reason in verdict.reason
-    assert verdict.current == 7
+    refused = verdict(GOOD, frame)
+    assert isinstance(refused, Nack)
+    assert reason in refused.reason
+    assert refused.current == 7
 
 
 def test_a_frame_that_cannot_be_read_has_no_version() -> None:
-    assert judge(GOOD, b"\x81") == Nack(reason=judge(GOOD, b"\x81").reason, current=7)  # type: ignore[union-attr]
+    assert verdict(GOOD, b"\x81") == Nack(reason=verdict(GOOD, b"\x81").reason, current=7)  # type: ignore[union-attr]
 
 
 def test_backoff_begins_fast_doubles_and_ends_at_five_seconds() -> None:
@@ -249,11 +256,11 @@ def test_only_the_service_in_force_is_kept_after_a_split_goes(authority: Authori
         version=8, services={"shop/web": Service(ports={80: Port(cluster="shop/web:80", rules=(rule,))})},
         clusters=GOOD.clusters,
     )  # fmt: skip
-    there = judge(GOOD, encode(difference(GOOD, split)))
+    there = verdict(GOOD, encode(difference(GOOD, split)))
     assert there == split
     back = Config(version=9, services=GOOD.services, clusters=GOOD.clusters)
     assert isinstance(there, Config)
-    assert judge(there, encode(difference(there, back))) == back
+    assert verdict(there, encode(difference(there, back))) == back
 
 
 # -- certificates -----------------------------------------------------------------------------------------------------

@@ -20,16 +20,20 @@ from aiohttp import web
 
 from proxy.contract.config import Config, File, Host, Listeners, Sidecar, TlsFiles
 from proxy.contract.messages import Hello, Nack
+from proxy.contract.report import Labels, Report, Row, pack
 from smi.meta import Meta
 from smi.problems import Problem
 from smi.split import SplitBackend, TrafficSplit
 from smi.workloads import Pod, Service, ServicePort
 from translator.api import application
+from translator.collect import Collector
 from translator.compiler import compile_sidecar
 from translator.identity.rollout import Stage
 from translator.identity.rotation import CertificateShown, IdentityShown
 from translator.local.state import MeshState
 from translator.reconcile import Reconciler
+from translator.roster import Roster
+from translator.traffic import Traffic
 from translator.world import World
 
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
@@ -77,6 +81,8 @@ class Known:
 
     state: MeshState
     reconciler: Reconciler = field(default_factory=lambda: Reconciler(compile_sidecar))
+    collector: Collector = field(default_factory=lambda: Collector(Traffic(1.0, 0.0), 1.0, lambda: 100.0))
+    roster: Roster = field(default_factory=Roster)
     problems: tuple[Problem, ...] = ()
     identity: IdentityShown = IDENTITY
 
@@ -234,7 +240,7 @@ def test_sidecars(known: Known) -> None:
         subscriber = reconciler.subscribers["shop/web-0"]
         await subscriber.changed.wait()
         async with api(known) as client:
-            before = await client.only("/sidecars")
+            before = await client.only("/debug/sidecars")
             assert before["acknowledged"] == 0
             assert before["desired"] == 5
             assert before["nack"] is None
@@ -243,7 +249,7 @@ def test_sidecars(known: Known) -> None:
             subscriber.slot.offer(Config())
             subscriber.slot.take(9.0)
             reconciler.acked(subscriber, subscriber.slot.version)
-            after = await client.only("/sidecars")
+            after = await client.only("/debug/sidecars")
             assert (after["namespace"], after["name"], after["identity"]) == ("shop", "web-0", WEB)
             assert (after["acknowledged"], after["desired"], after["hosts"]) == (7, 7, 1)
             assert (after["nack"]["version"], after["nack"]["reason"]) == (5, "no")
@@ -310,5 +316,51 @@ def test_the_world(known: Known) -> None:
         assert world["objects"]["splits"]["shop/s"]["backends"] == [{"service": "gone", "weight": "9/10"}]
         assert world["pods"][0]["meta"]["name"] == "web-0"
         assert world["settings"]["trust_domain"] == "cluster.local"
+
+    asyncio.run(main())
+
+
+def counted(known: Known, requests: int) -> None:
+    """The sidecar of web-0 reports that it received requests."""
+    known.roster.update([pod("web-0")], 0.0)
+    labels = Labels(direction="inbound", destination="8080", verdict="allow")
+    row = Row(0, pack([0, requests, 0, 0, 0], 1000 * requests, {350: requests}), labels)
+    known.collector.intake("shop/web-0").take(Report(epoch="e", sequence=1, seconds=1.0, rows=(row,)))
+
+
+def test_traffic(known: Known) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            assert await client.ask("/debug/traffic") == (503, "the manifests are being read\n")
+            enter(known)
+            counted(known, 7)
+            answer = await client.json("/debug/traffic?resource=po&namespace=shop")
+            assert isinstance(answer, dict)
+            assert list(answer) == ["window", "seconds", "rows"]
+            [row] = answer["rows"]
+            assert list(row)[:3] == ["kind", "namespace", "name"]
+            assert (row["name"], row["meshed"], row["stats"]["requests"]) == ("web-0", 1, 7)
+            assert "\nsmi_mesh_controller_reports_total 1\n" in (await client.ask("/metrics"))[1]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "says"),
+    [
+        ("resource=node", 400, "is no kind of resource"),
+        ("seconds=nan", 400, "cannot be looked at"),
+        ("nonsense=1", 400, "there is no such parameter"),
+        ("view=routes&resource=svc", 400, "KIND/NAME"),
+        ("resource=po/nobody&namespace=shop", 404, 'there is no Pod "nobody" in namespace "shop"'),
+    ],
+)
+def test_questions_about_traffic_that_have_no_answer(known: Known, query: str, status: int, says: str) -> None:
+    async def main() -> None:
+        enter(known)
+        async with api(known) as client:
+            got, text = await client.ask(f"/debug/traffic?{query}")
+            assert got == status
+            assert says in text
 
     asyncio.run(main())

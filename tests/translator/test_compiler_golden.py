@@ -29,12 +29,15 @@ REWRITE = "SMI_MESH_REWRITE_GOLDEN" in os.environ
 
 def pod_of(number: int, text: dict[str, Any]) -> Pod:
     namespace, name = text["pod"].split("/")
+    kind, _, workload = text.get("workload", "").partition("/")
     return Pod(
         meta=Meta(
             name=name, namespace=namespace, labels=text.get("labels", {}), annotations=text.get("annotations", {})
         ),
         ip=text.get("ip", f"127.80.0.{number + 2}"),
         service_account=text["as"],
+        workload=workload,
+        workload_kind=kind,
         ports=text.get("ports", {}),
         ready=text.get("ready", True),
         mesh_port=4143 if text.get("meshed", True) else 0,

@@ -11,23 +11,25 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from control import ACCOUNT, NAMESPACE, Applied, contexts, listening, sidecar, subscribed
+from control import ACCOUNT, NAMESPACE, Applied, contexts, listening, sidecar, subscribed, wire
 from eventually import eventually
 from msgspec.structs import replace
 
 from proxy.contract.config import Cluster, Config, Endpoint, Host
-from proxy.contract.messages import Ack, Ask, Hello, Nack, Push, Up, decode_down, encode
+from proxy.contract.messages import Ack, Ask, Hello, Nack, Push, encode
 from proxy.errors import ConfigRejected
 from proxy.subscribe import STREAM_PATH, Subscription
-from proxy.tls import Contexts, control_context
+from proxy.tls import control_context
 from smi.meta import Meta
 from smi.workloads import Pod
+from translator.collect import Collector
 from translator.compiler import Compiled
 from translator.identity.authority import Authority
 from translator.identity.rollout import SidecarTrust
 from translator.publish import PUSHES_AT_ONCE
 from translator.push import ACK_SECONDS, Publisher
 from translator.reconcile import MAX_HOSTS, MAX_REASON_CHARS, Reconciler, Subscriber
+from translator.traffic import Traffic
 from translator.world import World
 
 PODS = ("web-0", "web-1", "web-2")
@@ -51,6 +53,7 @@ class Control:
         self.wanted = config(1)
         self.answers: dict[str, Host] = {}
         self.broken: set[str] = set()
+        self.collector = Collector(Traffic(1.0, self.now()), interval=0.1, clock=self.now)
 
     def now(self) -> float:
         return self.time()
@@ -71,34 +74,11 @@ class Control:
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[int]:
         reconciling = asyncio.create_task(self.reconciler.run())
-        async with listening(self.authority, Publisher(self.reconciler, self.authority).handle, port) as bound:
+        publisher = Publisher(self.reconciler, self.authority, self.collector)
+        async with listening(self.authority, publisher.handle, port) as bound:
             yield bound
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)
-
-
-class Wire:
-    """A sidecar spoken by hand."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-
-    async def say(self, message: Up) -> None:
-        await self.socket.send_bytes(encode(message))
-
-    async def hear(self) -> Push:
-        return decode_down(await self.socket.receive_bytes(timeout=5))
-
-    async def ended(self) -> None:
-        message = await self.socket.receive(timeout=5)
-        assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
-
-
-@asynccontextmanager
-async def wire(port: int, own: Contexts) -> AsyncIterator[Wire]:
-    url = f"https://127.0.0.1:{port}{STREAM_PATH}"
-    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=own.control) as socket:
-        yield Wire(socket)
 
 
 def run(scene: Callable[[Control], Coroutine[None, None, None]], authority: Authority) -> None:
@@ -177,7 +157,7 @@ def test_only_those_concerned_get_bytes(authority: Authority) -> None:
         control.want(config(1))
         async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
             await one.say(Hello())
-            first = await one.hear()
+            first = await one.pushed()
             await one.say(Ack(version=first.version))
             control.want(config(1))
             control.want(config(1))
@@ -193,7 +173,7 @@ def test_a_stuck_sidecar_does_not_delay_the_others_and_is_dropped(authority: Aut
         control.want(config(1))
         async with control.serving() as port, wire(port, contexts(authority, "web-1")) as stuck:
             await stuck.say(Hello())
-            await stuck.hear()  # and never a word again
+            await stuck.pushed()  # and never a word again
             async with subscribed(sidecar(port), contexts(authority, "web-0"), Applied()) as subscription:
                 await eventually(lambda: ports(subscription) == [1])
                 control.want(config(2))
@@ -327,12 +307,12 @@ def test_a_sidecar_on_something_else_gets_a_whole_config(authority: Authority) -
         control.want(config(1))
         async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
             await one.say(Hello())
-            await one.say(Ack(version=(await one.hear()).version))
+            await one.say(Ack(version=(await one.pushed()).version))
             control.want(config(2))
-            delta = await one.hear()
+            delta = await one.pushed()
             assert delta.base == 1
             await one.say(Nack(reason="base 1 is not in force", current=0, version=delta.version))
-            whole = await one.hear()
+            whole = await one.pushed()
             assert (whole.base, whole.clusters) == (0, config(2).clusters)
             assert whole.version > delta.version
 
@@ -345,15 +325,15 @@ def test_the_newest_stream_of_a_pod_counts(authority: Authority) -> None:
         own = contexts(authority, "web-0")
         async with control.serving() as port, wire(port, own) as older, wire(port, own) as newer:
             await older.say(Hello())
-            first = await older.hear()
+            first = await older.pushed()
             await newer.say(Hello())
-            second = await newer.hear()
+            second = await newer.pushed()
             assert second.version > first.version
             await older.ended()
             await newer.say(Ack(version=second.version))
             await eventually(lambda: control.known("web-0").acknowledged)
             control.want(config(2))
-            assert (await newer.hear()).base == second.version
+            assert (await newer.pushed()).base == second.version
             assert control.known("web-0").connected_since is not None
 
     run(scene, authority)
@@ -369,7 +349,7 @@ def test_a_broken_stream_ends_alone(authority: Authority, frame: bytes) -> None:
             subscribed(sidecar(port), contexts(authority, "web-0"), Applied()) as subscription,
         ):
             await one.say(Hello())
-            await one.hear()
+            await one.pushed()
             await one.socket.send_bytes(frame)
             await one.ended()
             control.want(config(2))
@@ -434,7 +414,7 @@ def test_what_cannot_be_compiled_or_encoded_stays_with_its_pod(authority: Author
                 await eventually(lambda: control.known("web-0").refusal)
                 control.want(config(3))
                 await eventually(lambda: ports(subscription) == [3])
-                assert (await one.hear()).clusters == config(3).clusters
+                assert (await one.pushed()).clusters == config(3).clusters
 
     run(scene, authority)
 
@@ -445,7 +425,7 @@ def test_a_pod_that_is_gone_is_forgotten_when_its_stream_ends(authority: Authori
         async with control.serving() as port:
             async with wire(port, contexts(authority, "web-0")) as one:
                 await one.say(Hello())
-                await one.hear()
+                await one.pushed()
                 control.want(config(1), pod("web-1"))
                 assert control.reconciler.subscribers.keys() == {f"{NAMESPACE}/web-0"}
             await eventually(lambda: not control.reconciler.subscribers)
@@ -462,7 +442,7 @@ def test_whom_to_trust_is_a_part_of_every_config_and_its_acknowledgement_is_know
         assert reconciler.sidecar_trust() == [], "pods that are not ready and were never heard of"
         async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
             await one.say(Hello())
-            push = await one.hear()
+            push = await one.pushed()
             assert push.trust == authority.trust(generation=4)
             heard = SidecarTrust(pod=f"{NAMESPACE}/web-0", issuer=authority.key_id)
             assert reconciler.sidecar_trust() == [], "it is starting"
@@ -470,7 +450,7 @@ def test_whom_to_trust_is_a_part_of_every_config_and_its_acknowledgement_is_know
             await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=4)])
 
             reconciler.trust_changed(authority.trust(generation=5))
-            push = await one.hear()
+            push = await one.pushed()
             assert (push.trust, push.clusters) == (authority.trust(generation=5), {})
             await one.say(Ack(version=push.version))
             await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=5)])

@@ -2,7 +2,8 @@
 
 Belongs here: options, tables, exit codes (0 fine, 1 the asked thing failed, 2 wrong usage).
 Does not belong: what a command does; that is ``translator.local`` and its neighbours.
-Next: ``groups`` for how commands are found, ``local`` for the largest group.
+Next: ``groups`` for how commands are found, ``local`` for the largest group, ``traffic`` for what
+``stat``, ``routes``, ``edges`` and ``top`` share.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from translator.cli.groups import LazyGroup
     cls=LazyGroup,
     lazy={
         "local": "translator.cli.local:local",
+        "stat": "translator.cli.stat:stat",
+        "routes": "translator.cli.routes:routes",
+        "edges": "translator.cli.edges:edges",
+        "top": "translator.cli.top:top",
         "lint": "translator.cli.lint:lint",
         "convert": "translator.cli.convert:convert",
         "demo": "translator.cli.demo:demo",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
+from translator.cli.columns import table
 from translator.cli.params import mesh_option
 from translator.local.state import running_state
 from translator.local.status import collect
@@ -50,10 +50,3 @@ def _row(pod: dict[str, Any]) -> tuple[str, ...]:
         str(sidecar["certificateExpires"] or "-"),
         why or ("" if pod["phase"] == "Running" else pod["phase"]),
     )
-
-
-def table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell."""
-    listed = list(rows)
-    widths = [max(len(cell) for cell in column) for column in zip(*listed, strict=True)]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed]

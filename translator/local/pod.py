@@ -39,7 +39,7 @@ from translator.local.probes import Pace, Target, http_check, pace_of, readiness
 from translator.local.processes import APP_BACKOFF, AT_ONCE, Command, Kept, Process
 from translator.local.records import PENDING, RUNNING, TERMINATING, PodRecord
 from translator.local.settings import Settings
-from translator.local.sidecar import Surroundings, clear_ports, sidecar_file
+from translator.local.sidecar import Surroundings, Wanted, access_log, clear_ports, sidecar_file
 
 SIDECAR = "proxy"
 """The sidecar's name among the containers of a pod, as in ``smi local logs -c proxy``."""
@@ -86,7 +86,7 @@ class RunningPod:
         self._sidecar_answered = asyncio.Event()
         self._kept: dict[str, Kept] = {}
         self._waits_for: dict[str, tuple[str, str]] = {}
-        self._clear: tuple[int, ...] = ()
+        self._told: Wanted | None = None
         self._last_delay: dict[str, float] = {}
 
     @property
@@ -125,8 +125,8 @@ class RunningPod:
             podfiles.remove_folder(self._folder)
 
     async def refresh(self) -> None:
-        """Follows a change of Services (clear listeners) and ConfigMaps (mounted files)."""
-        if SIDECAR in self._kept and self._wanted_clear() != self._clear:
+        """Follows a change of Services (clear listeners), Namespaces (access log) and ConfigMaps (mounted files)."""
+        if SIDECAR in self._kept and self._wanted() != self._told:
             await self._kept[SIDECAR].restart(self._context.settings.app_grace)
         for container in self.birth.workload.containers:
             if container.name in self._kept:
@@ -170,10 +170,10 @@ class RunningPod:
     # The sidecar.
 
     def _start_sidecar(self) -> Process:
-        self._clear = self._wanted_clear()
+        self._told = self._wanted()
         around = self._context.around
-        podfiles.write_sidecar(self._folder, sidecar_file(self.record, self._clear, around))
-        moved = {port: listen_port(port, around.first_unprivileged) for port in self._clear}
+        podfiles.write_sidecar(self._folder, sidecar_file(self.record, self._told, around))
+        moved = {port: listen_port(port, around.first_unprivileged) for port in self._told.clear}
         self.record = replace(
             self.record,
             pod=replace(self.record.pod, listen_ports={port: to for port, to in moved.items() if port != to}),
@@ -197,8 +197,10 @@ class RunningPod:
         check = http_check(self._context.http, f"{self.record.admin}/ready", timeout=2.0)
         await watch(check, SIDECAR_PACE, tell)
 
-    def _wanted_clear(self) -> tuple[int, ...]:
-        return clear_ports(self.birth.workload, self._context.desired().services)
+    def _wanted(self) -> Wanted:
+        workload, desired = self.birth.workload, self._context.desired()
+        namespace = desired.namespaces.get(workload.meta.namespace)
+        return Wanted(clear_ports(workload, desired.services), access_log(workload, namespace))
 
     # The containers.
 

@@ -1,16 +1,16 @@
 """What a pod's sidecar is told when it starts: its ``sidecar.json``. Pure.
 
 The clear listeners follow the containers' ports and the Services that select
-the pod; the supervisor restarts a sidecar whose listeners changed.
+the pod, the access log an annotation; the supervisor restarts a sidecar for which they changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.contract.config import ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
+from proxy.contract.config import AccessLog, ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
 from smi.workloads import Container, Namespace, Service, Workload
 from translator.local.addresses import listen_port
 from translator.local.records import MeshRecord, PodRecord
@@ -32,6 +32,18 @@ INJECT = ("smi-mesh.io/inject", "linkerd.io/inject")
 """The annotation and its alias; the first that is there counts."""
 
 
+ACCESS_LOG = "smi-mesh.io/access-log"
+ACCESS_LOGS: dict[str, AccessLog] = {"none": "", "text": "text", "json": "json"}
+"""What the annotation may say."""
+
+
+class Wanted(NamedTuple):
+    """What a sidecar is told that may change while it runs: container ports in the clear, and its access log."""
+
+    clear: tuple[int, ...]
+    access_log: AccessLog
+
+
 def is_meshed(workload: Workload, namespace: Namespace | None) -> bool:
     """Whether a pod gets a sidecar: annotation of the pod, then of its namespace; by default it does."""
     for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
@@ -39,6 +51,15 @@ def is_meshed(workload: Workload, namespace: Namespace | None) -> bool:
             if name in said:
                 return said[name] != "disabled"
     return True
+
+
+def access_log(workload: Workload, namespace: Namespace | None) -> AccessLog:
+    """The access log of a pod: annotation of the pod, then of its namespace; one that says nonsense does not count."""
+    for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
+        found = ACCESS_LOGS.get(said.get(ACCESS_LOG, ""))
+        if found is not None:
+            return found
+    return ""
 
 
 def container_ports(containers: Iterable[Container]) -> tuple[int, ...]:
@@ -73,16 +94,18 @@ class Surroundings:
     egress: bool
 
 
-def sidecar_file(record: PodRecord, ports: Iterable[int], around: Surroundings) -> File:
-    """The settings of one pod's sidecar. What listens at ``ports`` in the clear is meant for those container ports."""
+def sidecar_file(record: PodRecord, wanted: Wanted, around: Surroundings) -> File:
+    """The settings of one pod's sidecar. What listens in the clear is meant for those container ports."""
     meta = record.pod.meta
     folder = around.state.pod(meta.namespace, meta.name)
-    bound = {port: listen_port(port, around.first_unprivileged) for port in ports}
+    bound = {port: listen_port(port, around.first_unprivileged) for port in wanted.clear}
     sidecar = Sidecar(
         pod=meta.name,
         namespace=meta.namespace,
         service_account=record.pod.service_account,
         workload=record.pod.workload,
+        workload_kind=record.pod.workload_kind,
+        access_log=wanted.access_log,
         app_address=record.app_address,
         trust_domain=TRUST_DOMAIN,
         listeners=Listeners(

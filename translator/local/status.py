@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 from translator.local.client import ask
 from translator.local.errors import LocalError
+from translator.local.pages import PATIENCE, page
 from translator.local.records import MeshRecord, PodRecord, decode_mesh, decode_pods
 from translator.local.state import MeshState, read_state
-
-PATIENCE = 2.0
-"""Seconds to wait for one answer: a sidecar that is stopped must not keep the others from being shown."""
 
 AT_ONCE = 16
 """Sidecars asked at the same time."""
@@ -61,7 +57,7 @@ def _sidecar(record: PodRecord) -> dict[str, Any] | None:
     if not record.admin:
         return None
     said: dict[str, Any] = {}
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         said = dict(_get(f"{record.admin}/status"))
     return {
         "pid": record.sidecar_pid or None,
@@ -75,7 +71,7 @@ def _problems(state: MeshState, mesh: MeshRecord) -> list[Any]:
     """The controller's; while it is away those that the supervisor read, and if that is silent too, this."""
     try:
         return list(_get(f"{mesh.url}/problems"))
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, ValueError):
         try:
             return list(json.loads(ask(state.socket, "GET", "/v1/problems", timeout=PATIENCE)))
         except (LocalError, ValueError) as error:
@@ -84,14 +80,7 @@ def _problems(state: MeshState, mesh: MeshRecord) -> list[Any]:
 
 
 def _get(url: str) -> Any:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
-    try:
-        connection.request("GET", parts.path)
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise ValueError(f"{url} answers {response.status}")
+    status, body = page(url)
+    if status != 200:
+        raise ValueError(f"{url} answers {status}")
     return json.loads(body)

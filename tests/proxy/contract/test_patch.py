@@ -21,7 +21,7 @@ from proxy.contract.config import (
     Service,
     Trust,
 )
-from proxy.contract.messages import decode_down, difference, encode
+from proxy.contract.messages import Push, decode_down, difference, encode
 from proxy.contract.patch import digest, patched
 
 _names = st.sampled_from(("a/x", "a/y", "b/x"))
@@ -66,12 +66,18 @@ _configs = st.builds(
 
 @given(_configs, _configs)
 def test_a_difference_over_the_wire_makes_one_of_the_other(old: Config, new: Config) -> None:
-    assert patched(old, decode_down(encode(difference(old, new)))) == new
+    push = decode_down(encode(difference(old, new)))
+
+    assert isinstance(push, Push)
+    assert patched(old, push) == new
 
 
 @given(_configs)
 def test_a_digest_is_the_same_at_both_ends_of_the_wire(config: Config) -> None:
-    assert digest(patched(Config(), decode_down(encode(difference(Config(), config))))) == digest(config)
+    push = decode_down(encode(difference(Config(), config)))
+
+    assert isinstance(push, Push)
+    assert digest(patched(Config(), push)) == digest(config)
 
 
 @given(_configs, _configs)

@@ -9,7 +9,7 @@ from proxy.contract.config import ClearListener, File
 from smi.meta import Meta
 from smi.workloads import Container, ContainerPort, Namespace, Pod, Service, ServicePort, Workload
 from translator.local.records import MeshRecord, PodRecord
-from translator.local.sidecar import Surroundings, clear_ports, is_meshed, sidecar_file
+from translator.local.sidecar import Surroundings, Wanted, access_log, clear_ports, is_meshed, sidecar_file
 from translator.local.state import MeshState
 
 WEB = Workload(
@@ -72,6 +72,23 @@ def test_inject(pod: dict[str, str], namespace: dict[str, str], meshed: bool) ->
     assert is_meshed(one, Namespace(meta=Meta(name="default", annotations=namespace))) is meshed
 
 
+@pytest.mark.parametrize(
+    ("pod", "namespace", "log"),
+    [
+        ({}, {}, ""),
+        ({"smi-mesh.io/access-log": "text"}, {}, "text"),
+        ({}, {"smi-mesh.io/access-log": "json"}, "json"),
+        ({"smi-mesh.io/access-log": "text"}, {"smi-mesh.io/access-log": "json"}, "text"),
+        ({"smi-mesh.io/access-log": "none"}, {"smi-mesh.io/access-log": "json"}, ""),
+        ({"smi-mesh.io/access-log": "apache"}, {"smi-mesh.io/access-log": "json"}, "json"),
+        ({"smi-mesh.io/access-log": ""}, {}, ""),
+    ],
+)
+def test_access_log(pod: dict[str, str], namespace: dict[str, str], log: str) -> None:
+    one = Workload(kind="Pod", meta=Meta(name="x"), template=Meta(name="x", annotations=pod))
+    assert access_log(one, Namespace(meta=Meta(name="default", annotations=namespace))) == log
+
+
 def test_without_a_namespace_object_pods_are_meshed() -> None:
     assert is_meshed(WEB, None)
 
@@ -92,11 +109,12 @@ def test_the_file_says_who_the_sidecar_is_and_where_everything_lies() -> None:
     )
     pod = Pod(meta=Meta(name="web-1", namespace="shop"), ip="127.80.3.7", service_account="seller", workload="web")
     record = PodRecord(pod=pod, uid="u", app_address="127.81.3.7")
-    file = sidecar_file(record, (80, 8080), around)
+    file = sidecar_file(record, Wanted((80, 8080), "json"), around)
     sidecar = file.sidecar
     assert (sidecar.pod, sidecar.namespace, sidecar.service_account) == ("web-1", "shop", "seller")
     assert sidecar.app_address == "127.81.3.7"
     assert sidecar.egress
+    assert sidecar.access_log == "json"
     assert sidecar.listeners.address == "127.80.3.7"
     assert sidecar.listeners.clear == (ClearListener(port=20080, target=80), ClearListener(port=8080, target=8080))
     assert sidecar.app_ports == {80: 20080}

@@ -1,0 +1,124 @@
+"""What the commands about traffic share: the question to the controller, options, and how numbers are written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import click
+import msgspec
+
+from translator.cli.columns import table
+from translator.cli.params import dns_label, duration
+from translator.local.errors import LocalError
+from translator.local.pages import page
+from translator.local.records import decode_mesh
+from translator.local.state import read_state, running_state
+from translator.resources import NAMESPACE, NoSuchKind, Resource, resource
+from translator.rows import Stats
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PATIENCE = 10.0
+"""Seconds for an answer: a large mesh has much to add up."""
+
+NOTHING = "-"
+DEFAULT_NAMESPACE = "default"
+
+
+def ask(mesh: str, parameters: Mapping[str, str], kind: type[Answer]) -> Answer:
+    """The controller's answer. Raises ``LocalError`` when there is none, ``click.UsageError`` for a bad question."""
+    state = running_state(mesh)
+    url = decode_mesh(read_state(state, state.mesh)).url
+    try:
+        status, body = page(f"{url}/debug/traffic?{urlencode(parameters)}", PATIENCE)
+    except OSError as error:
+        raise LocalError(f"the controller of mesh {mesh!r} does not answer: {error}") from error
+    text = body.decode(errors="replace").strip()
+    if status == 400:
+        raise click.UsageError(text)
+    if status != 200:
+        raise LocalError(text)
+    return msgspec.json.decode(body, type=kind)
+
+
+def asked(text: str, namespace: str | None, *, everywhere: bool) -> tuple[Resource, dict[str, str]]:
+    """``KIND[/NAME]`` as a command was given it, and as parameters of the question."""
+    if everywhere and namespace is not None:
+        raise click.UsageError("-n and -A cannot be given together")
+    scope = "" if everywhere else namespace or DEFAULT_NAMESPACE
+    try:
+        found = resource(text, scope)
+    except NoSuchKind as error:
+        raise click.UsageError(str(error)) from error
+    return found, {"resource": text, "namespace": scope}
+
+
+def scope_options(command: Command) -> Command:
+    """``-n`` and ``-A``."""
+    command = click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Of all namespaces.")(command)
+    return click.option(
+        "-n", "--namespace", type=dns_label, default=None, help=f"Of this namespace.  [default: {DEFAULT_NAMESPACE}]"
+    )(command)
+
+
+def window_option(command: Command) -> Command:
+    """``-t``."""
+    return click.option(
+        "-t", "--time-window", "seconds", type=duration, default="30s", show_default=True, help="10m at most."
+    )(command)
+
+
+def output_option(*kinds: str) -> Callable[[Command], Command]:
+    """``-o``; the first kind is the default."""
+    return click.option("-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True)
+
+
+def show(output: str, answer: msgspec.Struct, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints an answer as JSON or YAML, or ``rows`` as a table below ``header``."""
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    elif output == "yaml":
+        click.echo(msgspec.yaml.encode(answer).decode(), nl=False)
+    else:
+        for line in table([header, *rows]):
+            click.echo(line)
+
+
+def nothing(text: str) -> None:
+    """Says on stderr why there is no table; scripts that read stdout see an empty one."""
+    click.echo(text, err=True)
+    sys.exit(0)
+
+
+def not_found(found: Resource) -> str:
+    """As kubectl has it."""
+    where = f" in {found.namespace} namespace" if found.namespace and found.kind != NAMESPACE else ""
+    return f"No {found.kind}s found{where}."
+
+
+def share(value: float | None) -> str:
+    """``99.50%``."""
+    return NOTHING if value is None else f"{value:.2%}"
+
+
+def rate(measured: Stats) -> str:
+    """``1.5rps``."""
+    return f"{measured.rps:.1f}rps" if measured.requests else NOTHING
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits, as many as mean something: ``1.23ms``, ``12.3ms``, ``123ms``, ``12.3s``."""
+    if value is None:
+        return NOTHING
+    if value >= 9999.5:
+        return f"{value / 1000:.1f}s"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}ms"
+
+
+def latencies(measured: Stats) -> tuple[str, str, str]:
+    """The median, and the 95th and 99th percentile."""
+    return milliseconds(measured.p50_ms), milliseconds(measured.p95_ms), milliseconds(measured.p99_ms)

@@ -1,0 +1,123 @@
+"""Counts and the world they are about: which resource a counted request came from and went to. Pure.
+
+A sidecar is exact about its own side: it knows its pod, and the pod of each
+endpoint it calls. Of its callers it knows the identity alone. Used by ``translator.views``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from proxy.contract.config import spiffe_id
+from smi.workloads import Pod
+from translator.resources import NAMESPACE, POD, SERVICE, Resource, of_pod
+from translator.rows import Stats
+from translator.traffic import Entry, Totals, Window
+from translator.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was counted within ``seconds``; ``pods`` are those that run and those that lately did."""
+
+    entries: list[Entry]
+    seconds: float
+    pods: Mapping[str, Pod]
+    world: World
+
+    @classmethod
+    def of(cls, window: Window, pods: Mapping[str, Pod], world: World) -> Observed:
+        """Reads a window out, which takes its time."""
+        return cls(entries=window.entries(), seconds=window.seconds, pods=pods, world=world)
+
+    def own(self, entry: Entry, kind: str) -> Resource | None:
+        """What the counting sidecar belongs to."""
+        pod = self.pods.get(entry.pod)
+        return of_pod(pod, kind) if pod is not None else None
+
+    def endpoint(self, entry: Entry, kind: str) -> Resource | None:
+        """What the pod that was called belongs to (outbound)."""
+        pod = self.pods.get(entry.labels.pod)
+        if pod is not None:
+            return of_pod(pod, kind)
+        # Not a pod of now: what the caller's config said of it.
+        namespace, slash, name = entry.labels.pod.partition("/")
+        workload_kind, _, workload = entry.labels.workload.partition("/")
+        if not slash:
+            return None
+        if kind == NAMESPACE:
+            return Resource(NAMESPACE, "", namespace)
+        if kind == POD:
+            return Resource(POD, namespace, name)
+        return Resource(kind, namespace, workload) if kind == workload_kind else None
+
+    def called(self, entry: Entry, kind: str) -> set[Resource]:
+        """What was called (outbound): of Services the one that was named, and the one a split chose."""
+        if kind != SERVICE:
+            found = self.endpoint(entry, kind)
+            return {found} if found is not None else set()
+        return services(entry)
+
+    def identity(self, entry: Entry) -> str:
+        """The identity that the counting sidecar showed at the other end; empty for a connection without."""
+        pod = self.pods.get(entry.pod)
+        if pod is None or entry.labels.tls != "true":
+            return ""
+        return spiffe_id(self.world.settings.trust_domain, pod.meta.namespace, pod.service_account)
+
+    def callers(self, identity: str, kind: str) -> set[Resource]:
+        """What an identity may stand for: everything that runs under it."""
+        parts = identity.split("/")
+        if len(parts) != 7 or spiffe_id(self.world.settings.trust_domain, parts[4], parts[6]) != identity:
+            return set()
+        found = (of_pod(pod, kind) for pod in self.world.pods_as(parts[4], parts[6]))
+        return {one for one in found if one is not None}
+
+
+def services(entry: Entry) -> set[Resource]:
+    """The Services of an outbound entry."""
+    named, _, _ = entry.labels.destination.rpartition(":")
+    keys = {named, entry.labels.backend}
+    return {Resource(SERVICE, *key.split("/", 1)) for key in keys if "/" in key}
+
+
+def outbound(entries: Iterable[Entry]) -> list[Entry]:
+    """What callers' sidecars counted."""
+    return [entry for entry in entries if entry.labels.direction == "outbound"]
+
+
+def inbound(entries: Iterable[Entry]) -> list[Entry]:
+    """What servers' sidecars counted."""
+    return [entry for entry in entries if entry.labels.direction == "inbound"]
+
+
+def totals(entries: Iterable[Entry]) -> Totals:
+    """All of these together."""
+    result = Totals()
+    for entry in entries:
+        for cell in entry.cells:
+            result.add(cell)
+    return result
+
+
+def stats(counted: Totals, seconds: float) -> Stats:
+    """The numbers of one row, for a window of so many seconds."""
+    requests = counted.requests
+    return Stats(
+        requests=requests,
+        success=counted.successes,
+        failure=counted.failures,
+        success_rate=counted.successes / requests if requests else None,
+        rps=round(requests / seconds, 3),
+        best_ms=_milliseconds(counted.percentile(0.0)),
+        p50_ms=_milliseconds(counted.percentile(0.50)),
+        p95_ms=_milliseconds(counted.percentile(0.95)),
+        p99_ms=_milliseconds(counted.percentile(0.99)),
+        worst_ms=_milliseconds(counted.percentile(1.0)),
+    )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """Rounded to a microsecond, or for what is shorter than ten of them to a tenth of one."""
+    return None if seconds is None else round(seconds * 1e3, 3 if seconds > 1e-5 else 4)
