@@ -286,16 +286,17 @@ def _paired(name: str, matches: Sequence[_Indexed], entries: Sequence[Manifest])
     """Matches and what is kept of them, all of one name; several entries are told apart by all but the headers."""
     if not entries:
         return
-    if all(entry.get("headers") == entries[0].get("headers") for entry in entries):
-        yield from ((match, entries[0]) for match in matches)
-        return
+    undisputed = all(entry.get("headers") == entries[0].get("headers") for entry in entries)
     for match in matches:
         alike = [other for other in matches if _rest(other[1]) == _rest(match[1])]
         candidates = [entry for entry in entries if _rest(entry) == _rest(match[1])]
-        if len(alike) != len(candidates):
+        if len(alike) == len(candidates):
+            yield match, candidates[alike.index(match)]
+        elif undisputed:
+            yield match, entries[0]
+        else:
             message = f"several matches are named {shown(entries[0]['name'])}: it is not clear whose headers hold where"
             raise BadAnnotation(name, message)
-        yield match, candidates[alike.index(match)]
 
 
 def _rest(match: Manifest) -> Manifest:

@@ -232,6 +232,12 @@ def test_matches_that_differ_in_headers_alone_keep_their_order() -> None:
     assert "not clear whose headers" in problem(group(named("a"), twins))
 
 
+def test_matches_of_one_name_get_their_own_headers_in_their_own_order() -> None:
+    one, other = {"user": "alice", "host": "w"}, {"host": "w", "user": "alice"}
+    twins: list[Manifest] = [{"name": "a", "headers": one}, {"name": "a", "headers": other}]
+    assert headers_of(named("a", "a"), twins) == [("a", tuple(one.items())), ("a", tuple(other.items()))]
+
+
 def test_matches_of_one_name_that_can_no_longer_be_told_apart_are_refused() -> None:
     assert problem(group([{"name": "a", "pathRegex": "/three"}], TWINS)) == (
         "[convert.smi-mesh.io/headers]: several matches are named `a`: it is not clear whose headers hold where"
