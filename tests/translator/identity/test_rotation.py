@@ -9,7 +9,8 @@ import os
 import ssl
 import stat
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import forge
@@ -266,7 +267,7 @@ def test_the_controllers_own_certificate_is_renewed_at_half_of_its_life(mesh: Me
         await rotation.advance()
         assert len(mesh.served) == 1
         now = rotation.authority.now()
-        object.__setattr__(rotation.authority, "now", lambda: now + timedelta(seconds=3))
+        rotation.authority = replace(rotation.authority, now=lambda: now + timedelta(seconds=3))
         await rotation.advance()
         assert len(mesh.served) == 2
 
@@ -412,7 +413,7 @@ def test_an_issuer_that_has_ended_gives_way_at_once(mesh: Mesh) -> None:
             late = rotation.authority.ends
             new = mesh.new_ca()
             if running:
-                object.__setattr__(rotation.authority, "now", lambda late=late: late)
+                rotation.authority = at(rotation.authority, late)
                 await rotation.advance()
             else:
                 ended(mesh, rotation.authority)
@@ -422,6 +423,10 @@ def test_an_issuer_that_has_ended_gives_way_at_once(mesh: Mesh) -> None:
             mesh.follow()
 
     run(main)
+
+
+def at(authority: Authority, now: datetime) -> Authority:
+    return replace(authority, now=lambda: now)
 
 
 def ended(mesh: Mesh, authority: Authority) -> None:
