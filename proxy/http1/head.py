@@ -22,6 +22,7 @@ from aiohttp import http_exceptions
 from aiohttp.http_parser import HttpRequestParser
 
 from proxy.errors import BadRequest, Reason, SettingsError
+from proxy.http1.repeated import unveil, veil
 from proxy.lookalike import Guard, folded
 
 # Bytes. Longer targets than 8,000 must be served (RFC 9112 §3 recommends that as the least).
@@ -71,11 +72,6 @@ _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::([
 _SOUND_AUTHORITIES: Final[set[bytes]] = set()
 _AUTHORITIES_MAX: Final = 1024
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?#]*)([/?].*)?", re.DOTALL)
-# Clients do repeat these (an agent's name added by a library and by its user), and applications take it; aiohttp's
-# parser does not. Where it refuses a head for that, their names are veiled from it by one more ~.
-_REPEATABLE: Final = rb"(?:content-(?:location|range|type)|etag|max-forwards|server|user-agent)"
-_REPEATABLE_LINE: Final = re.compile(rb"\r\n(~*" + _REPEATABLE + rb":)", re.IGNORECASE)
-_VEILED_NAME: Final = re.compile(rb"~+" + _REPEATABLE, re.IGNORECASE)
 _CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -220,13 +216,13 @@ class RequestHeads:
             if veiled or not str(error.message).startswith("Duplicate "):
                 _refuse_head(error)
             self._parser = _request_parser(self._loop)
-            return self.parse(_REPEATABLE_LINE.sub(rb"\r\n~\1", block), veiled=True)
+            return self.parse(veil(block), veiled=True)
         if len(messages) != 1 or tail:
             raise BadRequest("malformed head")
         if upgraded:
             self._parser.set_upgraded(False)
         message = messages[0][0]
-        head = RequestHead(message.method, target, _unveiled(message.raw_headers) if veiled else message.raw_headers)
+        head = RequestHead(message.method, target, unveil(message.raw_headers) if veiled else message.raw_headers)
         head.old = version == b"1.0"
         head.keep_alive = not message.should_close
         self._sort_headers(head)
@@ -295,10 +291,6 @@ def _request_parser(loop: asyncio.AbstractEventLoop) -> Any:
         max_headers=MAX_HEADERS,
         response_with_body=False,
     )
-
-
-def _unveiled(raw_headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name[1:] if _VEILED_NAME.fullmatch(name) else name, value) for name, value in raw_headers)
 
 
 def _check_expect(head: RequestHead, value: bytes) -> None:
