@@ -7,7 +7,6 @@ Pure: built from the contract's ``Inbound``, asked once per request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -109,13 +108,13 @@ class Authorizer:
             guard = self._guards[port] = Guard(names) if names else None
             return guard
 
-    def _in_force(self, port: int) -> Iterator[Matcher]:
-        return (
+    def _in_force(self, port: int) -> list[Matcher]:
+        return [
             matcher
             for grant in self._grants
             if grant.http is not None and (grant.ports is None or port in grant.ports)
             for matcher, _ in grant.http
-        )
+        ]
 
     @property
     def enforced(self) -> bool:
