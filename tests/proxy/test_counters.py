@@ -127,6 +127,22 @@ def test_a_series_is_forgotten_when_nothing_comes() -> None:
     assert again.number == story.held.number, "its number is free"
 
 
+def test_no_two_series_have_the_same_number() -> None:
+    counters = Counters()
+    counters.series(web("first")).add(200, 0.01)
+    kept = counters.series(web("kept"))
+    for hour in range(1, 5):
+        kept.add(200, 0.01)
+        for number in range(2 if hour == 1 else 3):
+            counters.series(web(f"{hour}-{number}")).add(200, 0.01)
+        numbers = [series.number for series, _ in counters.take(RETAIN_IDLE * hour * 2)]
+        assert sorted(numbers) == [0, 1, 2, 3]
+        kept.add(200, 0.01)
+        counters.take(RETAIN_IDLE * (hour * 2 + 1))
+        counters.forget_idle(RETAIN_IDLE * (hour * 2 + 1) + 1)
+        assert totals(counters).keys() == {"shop/kept:80"}
+
+
 def test_who_still_holds_a_forgotten_series_counts_all_the_same() -> None:
     story = Story()
     story.held.add(200, 0.01)
@@ -152,6 +168,7 @@ def test_a_series_that_waits_for_a_report_is_not_forgotten() -> None:
     counters.forget_idle(1.0)
     counters.forget_idle(RETAIN_IDLE * 3)
 
+    assert totals(counters) == {"shop/web:80": 1}
     assert taken(counters) == {"shop/web:80": 1}
 
 

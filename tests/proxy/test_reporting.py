@@ -156,6 +156,21 @@ def test_a_new_controller_gets_what_the_old_one_did_not_acknowledge() -> None:
     run(scene)
 
 
+def test_an_acknowledgement_of_another_report_is_none() -> None:
+    async def scene(now: Scene) -> None:
+        controller = Controller()
+        now.request(3)
+        now.passes(1.0)
+        async with now.stream(controller, answers=False):
+            await eventually(lambda: controller.reports)
+            now.reporter.counted(Counted(sequence=7))
+        async with now.stream(controller):
+            await eventually(lambda: len(controller.reports) == 2)
+        assert controller.reports[0].rows[0].cell == controller.reports[1].rows[0].cell
+
+    run(scene)
+
+
 def test_nothing_is_said_unasked() -> None:
     async def scene(now: Scene) -> None:
         controller = Controller()
@@ -189,7 +204,8 @@ def test_no_controller_can_make_it_report_without_pause(asked: float) -> None:
         async with now.stream(controller, observe=asked):
             await eventually(lambda: controller.requests == 1)
             now.request()
-            await asyncio.sleep(0)
+            for _ in range(50):
+                await asyncio.sleep(0)
             assert controller.requests == 1
             await eventually(lambda: controller.requests == 2)
 
