@@ -53,7 +53,7 @@ def demo(name: str, show_list: bool, output: str, keep: bool) -> None:
 def _run(scenario: Scenario, console: Console, *, keep: bool) -> Report:
     console.print(f"[bold]{scenario.name}[/]: {scenario.about}")
     console.print("starting a mesh …")
-    with running(scenario.name, manifests.demo(scenario.name), scenario.absent, keep=keep) as mesh:
+    with running(scenario.name, manifests.demo(scenario.name), scenario.prepare, keep=keep) as mesh:
         with LiveTable(console, scenario) as table:
             report = play(scenario, mesh, table.watch)
         console.print(summary(report))

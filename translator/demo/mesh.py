@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from translator.demo.scenario import Edit
 
 OUTBOUND_PORT = 4140
 """Where a sidecar is an HTTP proxy for its pod."""
@@ -27,6 +29,10 @@ PROPAGATION_TIMEOUT = 10.0
 
 UP_TIMEOUT = 60.0
 """Seconds a demo's mesh has to become ready on a slow machine."""
+
+
+READY_TIMEOUT = 60.0
+"""Seconds until all pods of a workload are ready again; a crashed one needs some 3 s."""
 
 
 class DemoError(Exception):
@@ -61,6 +67,13 @@ class Mesh:
             if time.monotonic() > deadline:
                 raise DemoError(f"the change did not reach {workload} within {PROPAGATION_TIMEOUT:.0f} s")
 
+    def wait_until_ready(self, workload: str) -> None:
+        """Returns when all pods of ``workload`` are ready."""
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not all(pod["ready"] for pod in self._pods() if pod["workload"] == workload):
+            if time.monotonic() > deadline:
+                raise DemoError(f"not all pods of {workload} became ready within {READY_TIMEOUT:.0f} s")
+
     def _pods(self) -> list[dict[str, Any]]:
         done = _smi(self, "status", "-o", "json")
         if done.returncode != 0:
@@ -70,8 +83,8 @@ class Mesh:
 
 
 @contextmanager
-def running(demo: str, manifests: Path, absent: Iterable[str], *, keep: bool) -> Iterator[Mesh]:
-    """A mesh that follows a copy of ``manifests``; it and the copy are gone afterwards, unless ``keep``.
+def running(demo: str, manifests: Path, prepare: Edit | None, *, keep: bool) -> Iterator[Mesh]:
+    """A mesh that follows a copy of ``manifests``, edited by ``prepare``; both are gone afterwards, unless ``keep``.
 
     One that is kept has its state where ``smi local`` looks for it; the others
     keep theirs to themselves, so that a demo may run several times at once.
@@ -80,7 +93,9 @@ def running(demo: str, manifests: Path, absent: Iterable[str], *, keep: bool) ->
     mesh = Mesh(name=f"demo-{demo}", folder=place / "manifests", home=None if keep else place / "state")
     kept = False
     try:
-        shutil.copytree(manifests, mesh.folder, ignore=shutil.ignore_patterns(*absent))
+        shutil.copytree(manifests, mesh.folder)
+        if prepare is not None:
+            prepare(mesh.folder)
         _up(mesh)
         yield mesh
         kept = keep

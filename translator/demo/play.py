@@ -6,6 +6,7 @@ before or after the change.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,15 +48,23 @@ class Stage(Protocol):
         """Returns when all pods of ``workload`` have another config than ``before``."""
         ...
 
+    def wait_until_ready(self, workload: str) -> None:
+        """Returns when all pods of ``workload`` are ready."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one step promised and what was measured: numbers of answers by kind."""
+    """What one step promised and what was measured: numbers of answers by kind.
+
+    ``median`` is of the seconds that an answer of a kind in ``expected`` took; None without one.
+    """
 
     name: str
     expected: Mapping[str, int]
     observed: Mapping[str, int]
     ok: bool
+    median: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,7 @@ def play(scenario: Scenario, mesh: Stage, watch: Watch) -> Report:
     with Traffic(mesh.address(scenario.client), OUTBOUND_PORT, scenario.url) as traffic:
         for index, step in enumerate(scenario.steps):
             between = _change(scenario, index, mesh, traffic)
-            measured = _measure(step, traffic, partial(watch, index))
+            measured = _measure(step, mesh, traffic, partial(watch, index))
             outcomes.append(_judge(step, measured))
             lost += _lost(between, step, scenario.steps[max(0, index - 1)])
     outcomes.append(_nothing_lost(lost))
@@ -101,7 +110,7 @@ def _change(scenario: Scenario, index: int, mesh: Stage, traffic: Traffic) -> Co
     step = scenario.steps[index]
     if step.edit is None:
         return Counter()
-    between = Tally(headers=step.headers)
+    between = Tally(request=step.request)
     before = mesh.versions(step.enforced_by)
     traffic.count_into(between)
     step.edit(mesh.folder)
@@ -109,20 +118,31 @@ def _change(scenario: Scenario, index: int, mesh: Stage, traffic: Traffic) -> Co
     return between.answers
 
 
-def _measure(step: Step, traffic: Traffic, watch: Callable[[Tally], None]) -> Tally:
-    tally = Tally(headers=step.headers, limit=step.requests)
+def _measure(step: Step, mesh: Stage, traffic: Traffic, watch: Callable[[Tally], None]) -> Tally:
+    tally = Tally(request=step.request, limit=0)
     traffic.count_into(tally)
-    while not tally.full.wait(REFRESH):
-        watch(tally)
-        if tally.answers[NO_ANSWER] >= GIVE_UP:
-            raise DemoError(f"{tally.answers[NO_ANSWER]} requests came back without an answer")
+    while (left := step.requests - tally.answers.total()) > 0:
+        if step.awaits:
+            mesh.wait_until_ready(step.awaits)
+        tally.expect(1 if step.awaits else left)
+        while not tally.full.wait(REFRESH):
+            watch(tally)
+            if tally.answers[NO_ANSWER] >= GIVE_UP:
+                raise DemoError(f"{tally.answers[NO_ANSWER]} requests came back without an answer")
     watch(tally)
     return tally
 
 
 def _judge(step: Step, measured: Tally) -> Outcome:
     observed = {kind: measured.answers[kind] for kind in {**step.due, **measured.answers}}
-    return Outcome(name=step.name, expected=step.due, observed=observed, ok=holds(step.due, observed))
+    seconds = [one for kind, taken in measured.seconds.items() if step.due.get(kind) for one in taken]
+    return Outcome(
+        name=step.name,
+        expected=step.due,
+        observed=observed,
+        ok=holds(step.due, observed, step.chance),
+        median=statistics.median(seconds) if seconds else None,
+    )
 
 
 def _lost(between: Mapping[str, int], after: Step, before: Step) -> int:

@@ -17,19 +17,37 @@ Edit = Callable[[Path], None]
 TOLERANCE = 1
 """Answers more or less than due: smooth weighted round-robin is exact over whole periods, a window may cut one."""
 
+TIMEOUT = 10.0
+"""Seconds an answer may take, unless a request says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a step sends: ``query`` goes behind the scenario's URL, ``timeout`` seconds later there is no answer."""
+
+    method: str = "GET"
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = TIMEOUT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """``edit`` changes the mesh's folder first, if anything; then ``due`` answers are asked for and counted.
 
     ``enforced_by`` names the workload whose sidecars carry the change out.
+    ``chance`` is by how many answers a kind in ``due`` may be off where the
+    servers throw dice. ``awaits`` names a workload whose
+    pods are all ready when a request begins; empty: nobody looks.
     """
 
     name: str
     due: Mapping[str, int]
-    headers: Mapping[str, str] = field(default_factory=dict)
+    request: Request = field(default_factory=Request)
     edit: Edit | None = None
     enforced_by: str = ""
+    chance: int = 0
+    awaits: str = ""
 
     @property
     def requests(self) -> int:
@@ -39,20 +57,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One demo: the folder ``name`` of the demos without the ``absent`` files; ``client`` calls ``url``."""
+    """One demo: ``client`` calls ``url`` on the folder ``name`` of the demos, after ``prepare`` has edited its copy."""
 
     name: str
     about: str
     client: str
     url: str
     steps: tuple[Step, ...]
-    absent: tuple[str, ...] = ()
+    prepare: Edit | None = None
 
 
-def holds(due: Mapping[str, int], got: Mapping[str, int]) -> bool:
-    """Whether the answers are the ones due: each kind within ``TOLERANCE``, one with 0 due not at all."""
+def holds(due: Mapping[str, int], got: Mapping[str, int], chance: int = 0) -> bool:
+    """Whether the answers are the ones due: each kind within ``TOLERANCE``, one with 0 due not at all.
+
+    With more ``chance`` each kind that ``due`` names, also one with 0 due, within that.
+    """
     return all(
-        got.get(kind, 0) == 0 if due.get(kind, 0) == 0 else abs(got.get(kind, 0) - due[kind]) <= TOLERANCE
+        abs(got.get(kind, 0) - due.get(kind, 0)) <= max(TOLERANCE if due.get(kind) else 0, chance if kind in due else 0)
         for kind in {*due, *got}
     )
 
@@ -72,13 +93,27 @@ def rewrite(file: str, *changes: tuple[str, str]) -> Edit:
     return edit
 
 
+def without_lines(file: str, *texts: str) -> Edit:
+    """An edit that takes lines with ``texts`` out of a file. It raises ``ValueError`` where one is missing."""
+
+    def edit(folder: Path) -> None:
+        path = folder / file
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        for text in texts:
+            if not any(text in line for line in lines):
+                raise ValueError(f"{file} does not say {text!r}")
+        path.write_text("".join(line for line in lines if not any(text in line for text in texts)), encoding="utf-8")
+
+    return edit
+
+
 def remove(file: str) -> Edit:
     """An edit that deletes one file."""
     return lambda folder: (folder / file).unlink()
 
 
 def add(source: Path) -> Edit:
-    """An edit that puts a copy of ``source`` into the folder."""
+    """An edit that puts a copy of ``source`` into the folder, in place of what may be there."""
 
     def edit(folder: Path) -> None:
         (folder / source.name).write_bytes(source.read_bytes())
@@ -88,7 +123,7 @@ def add(source: Path) -> Edit:
 
 def scenarios(folder: Callable[[str], Path]) -> tuple[Scenario, ...]:
     """All demos. ``folder`` gives the folder of a demo's manifests by its name."""
-    return (_canary(), _header_canary(), _access(folder("access")))
+    return (_canary(), _header_canary(), _access(folder("access")), _retries(folder("retries")))
 
 
 def _canary() -> Scenario:
@@ -117,7 +152,7 @@ def _canary() -> Scenario:
 
 
 def _header_canary() -> Scenario:
-    tester = {"Cookie": "theme=dark; usertype=tester"}
+    tester = Request(headers={"Cookie": "theme=dark; usertype=tester"})
     return Scenario(
         name="header-canary",
         about="whoever carries the cookie usertype=tester gets version 2, everybody else version 1",
@@ -128,13 +163,13 @@ def _header_canary() -> Scenario:
             Step(
                 name="another cookie",
                 due={"Version 1": 300, "Version 2": 0},
-                headers={"Cookie": "usertype=customer"},
+                request=Request(headers={"Cookie": "usertype=customer"}),
             ),
-            Step(name="usertype=tester", due={"Version 1": 0, "Version 2": 300}, headers=tester),
+            Step(name="usertype=tester", due={"Version 1": 0, "Version 2": 300}, request=tester),
             Step(
                 name="tester, after usertype=tester became usertype=insider",
                 due={"Version 1": 300, "Version 2": 0},
-                headers=tester,
+                request=tester,
                 edit=rewrite("traffic-split.yaml", ("?usertype=tester", "?usertype=insider")),
                 enforced_by="client",
             ),
@@ -149,7 +184,7 @@ def _access(manifests: Path) -> Scenario:
         about="b refuses a until a TrafficTarget lets it in, and again when that is gone",
         client="a",
         url="http://b/",
-        absent=("traffic-target.yaml",),
+        prepare=remove("traffic-target.yaml"),
         steps=(
             Step(name="no TrafficTarget", due=denied),
             Step(
@@ -163,6 +198,48 @@ def _access(manifests: Path) -> Scenario:
                 due=denied,
                 edit=remove("traffic-target.yaml"),
                 enforced_by="b",
+            ),
+        ),
+    )
+
+
+def _retries(manifests: Path) -> Scenario:
+    file = "retry-service.yaml"
+    busy = "?failRate=50&mode=busy"
+    half = {"answered": 100, "503": 100}
+    return Scenario(
+        name="retries",
+        about="servers fail every second time, and the client sees it no more once retry-service asks for retries",
+        client="client",
+        url="http://retry-service/",
+        prepare=without_lines(file, "annotations:", "retry.smi-mesh.io/"),
+        steps=(
+            Step(
+                name="no policy: 40 to 60 % fail",
+                due=half,
+                request=Request(query=busy),
+                chance=20,
+            ),
+            Step(
+                name="limit 10: at most 1 % fail",
+                due={"answered": 200, "503": 0},
+                request=Request(query=busy),
+                edit=add(manifests / file),
+                enforced_by="client",
+                chance=2,
+            ),
+            Step(
+                name="POST is not retried unasked",
+                due=half,
+                request=Request(method="POST", query=busy),
+                chance=40,
+            ),
+            Step(
+                name="servers die without an answer, all ready before",
+                due={"answered": 12, "502 reset": 0, "no answer": 0},
+                request=Request(query="?failRate=50", timeout=30.0),
+                chance=1,
+                awaits="retry",
             ),
         ),
     )

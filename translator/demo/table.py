@@ -71,11 +71,13 @@ def add_step(table: Table, step: Step, tally: Tally) -> None:
 
 
 def summary(report: Report) -> RenderableType:
-    """One line a step, and the verdict."""
+    """One line a step with the median of its answers' times, and the verdict."""
     table = Table.grid(padding=(0, 2))
     for step in report.steps:
         mark = Text("√", style="green") if step.ok else Text("×", style="bold red")
-        table.add_row(mark, step.name, _counts(step.observed), "" if step.ok else f"due: {_counts(step.expected)}")
+        median = "" if step.median is None else f"p50 {step.median * 1000:.1f} ms"
+        due = "" if step.ok else f"due: {_counts(step.expected)}"
+        table.add_row(mark, step.name, _counts(step.observed), median, due)
     verdict = Text(f"{report.demo}: ", style="bold")
     verdict.append("every step held" if report.ok else "FAILED", style="green" if report.ok else "bold red")
     return Group(table, verdict)

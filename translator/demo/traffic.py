@@ -13,29 +13,36 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from translator.demo.scenario import TIMEOUT, Request
+
 PACE = 1 / 300
 """Seconds from one request to the next at least: fast enough for 1,000 in a few seconds, slow enough to watch."""
-
-TIMEOUT = 10.0
-"""Seconds one answer may take before it counts as ``no answer``."""
 
 NO_ANSWER = "no answer"
 
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What came back: answers by kind, and how long each took in seconds. Full after ``limit`` answers."""
+    """What came back to ``request``: answers by kind, and the seconds each took. Full after ``limit`` answers."""
 
-    headers: Mapping[str, str] = field(default_factory=dict)
+    request: Request = field(default_factory=Request)
     limit: int | None = None
     answers: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     full: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.limit == 0:
+            self.full.set()
+
+    def expect(self, more: int) -> None:
+        """Not full until there are ``more`` answers than now."""
+        self.limit = self.answers.total() + more
+        self.full.clear()
 
     def add(self, kind: str, seconds: float) -> None:
         """Counts one answer."""
@@ -58,8 +65,7 @@ class Traffic:
     def __init__(self, host: str, port: int, url: str) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
         self._url = url
-        self._tally = Tally()
-        self._tally.full.set()  # nothing to ask yet
+        self._tally = Tally(limit=0)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-traffic", daemon=True)
 
@@ -89,15 +95,21 @@ class Traffic:
             tally = self._tally
             if not tally.full.is_set():
                 begin = time.perf_counter()
-                kind = self._ask(tally.headers)
+                kind = self._ask(tally.request)
                 tally.add(kind, time.perf_counter() - begin)
 
-    def _ask(self, headers: Mapping[str, str]) -> str:
+    def _ask(self, request: Request) -> str:
         try:
-            self._connection.request("GET", self._url, headers=dict(headers))
+            self._be_patient(request.timeout)
+            self._connection.request(request.method, self._url + request.query, headers=dict(request.headers))
             answer = self._connection.getresponse()
             body = answer.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             self._connection.close()
             return NO_ANSWER
         return kind_of(answer.status, answer.headers.get("smi-mesh-reason", ""), body)
+
+    def _be_patient(self, seconds: float) -> None:
+        self._connection.timeout = seconds
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(seconds)

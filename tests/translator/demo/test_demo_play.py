@@ -14,7 +14,7 @@ from rich.console import Console
 from translator.demo import play as module
 from translator.demo.mesh import DemoError
 from translator.demo.play import Report, play
-from translator.demo.scenario import Scenario, Step
+from translator.demo.scenario import Request, Scenario, Step
 from translator.demo.table import LiveTable, summary
 from translator.demo.traffic import Tally, kind_of
 
@@ -22,6 +22,7 @@ Answer = tuple[int, str, str]
 """Status, smi-mesh-reason, body."""
 
 V1, V2 = (200, "", "Version 1: server id a\n"), (200, "", "Version 2: server id b\n")
+SILENT = (0, "", "")
 LOST = (502, "reset; broken", "")
 
 
@@ -33,7 +34,7 @@ class Proxy(http.server.ThreadingHTTPServer):
     def __init__(self, *cycle: Answer | None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.turn(*cycle)
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
 
     def turn(self, *cycle: Answer | None) -> None:
         self.answers = itertools.cycle(cycle)
@@ -45,10 +46,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Proxy
 
     def do_GET(self) -> None:
-        self.server.requests.append((self.path, self.headers.get("Cookie", "")))
+        self.server.requests.append((self.command, self.path, self.headers.get("Cookie", "")))
         answer = next(self.server.answers)
         if answer is None:
             self.close_connection = True
+            return
+        if answer is SILENT:
+            self.close_connection = self.rfile.read(1) == b""  # the client has gone
             return
         status, reason, body = answer
         self.send_response(status)
@@ -56,6 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -68,6 +75,8 @@ class FakeMesh:
 
     def __init__(self) -> None:
         self.version = 1
+        self.waits: list[tuple[str, int]] = []
+        self.requests: list[tuple[str, str, str]] = []
 
     def address(self, workload: str) -> str:
         return "127.0.0.1"
@@ -77,6 +86,9 @@ class FakeMesh:
 
     def wait_for_change(self, workload: str, before: dict[str, int]) -> None:
         assert before == {f"{workload}-0": self.version - 1}
+
+    def wait_until_ready(self, workload: str) -> None:
+        self.waits.append((workload, len(self.requests)))
 
 
 @contextmanager
@@ -99,7 +111,7 @@ def run(steps: Scenario) -> Report:
 
 
 def test_what_is_reported_is_what_was_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Step(name="one", due={"Version 1": 15, "Version 2": 5}, headers={"Cookie": "a=b"})
+    step = Step(name="one", due={"Version 1": 15, "Version 2": 5}, request=Request(headers={"Cookie": "a=b"}))
     with serving(Proxy(V1, V1, V1, V2), monkeypatch) as proxy:
         report = run(scenario(step))
 
@@ -115,7 +127,38 @@ def test_what_is_reported_is_what_was_counted(monkeypatch: pytest.MonkeyPatch) -
             {"name": "no request failed while something changed", "expected": {"failed": 0}, "observed": {"failed": 0}},
         ],
     }
-    assert proxy.requests == [("http://web/", "a=b")] * 20
+    assert proxy.requests == [("GET", "http://web/", "a=b")] * 20
+    assert report.steps[0].median is not None
+
+
+def test_a_step_says_what_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(name="one", due={"Version 1": 2}, request=Request(method="POST", query="?a=b"))
+    with serving(Proxy(V1), monkeypatch) as proxy:
+        assert run(scenario(step)).ok
+
+    assert proxy.requests == [("POST", "http://web/?a=b", "")] * 2
+
+
+def test_each_request_of_a_step_that_awaits_pods_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = FakeMesh()
+    with serving(Proxy(V1), monkeypatch) as proxy:
+        mesh.requests = proxy.requests
+        report = play(scenario(Step(name="one", due={"Version 1": 3}, awaits="web")), mesh, lambda _index, _tally: None)
+
+    assert report.ok
+    assert mesh.waits == [("web", 0), ("web", 1), ("web", 2)]
+
+
+def test_where_the_servers_throw_dice_a_step_holds_within_its_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(name="one", due={"Version 1": 9, "Version 2": 11}, chance=1)
+    with serving(Proxy(V1, V2), monkeypatch):
+        assert run(scenario(step)).ok
+
+
+def test_an_answer_that_takes_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(name="one", due={"Version 1": 2, "no answer": 1}, request=Request(timeout=0.2))
+    with serving(Proxy(V1, SILENT, V1), monkeypatch):
+        assert run(scenario(step)).ok
 
 
 def test_a_wrong_share_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
