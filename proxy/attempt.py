@@ -1,4 +1,7 @@
-"""One try of a request at one endpoint: what the endpoint's load and breaker are told of it, each once. Pure."""
+"""One try of a request at one endpoint: what the endpoint's load and breaker are told of it, each once. Pure.
+
+An answer that has begun may still break, so that it was a good one is said at the end.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from proxy.endpoints import EndpointState
 class Attempt:
     """Begins when it is made; ``sent`` is when it was first written.
 
-    ``failed`` or ``answered`` is the verdict, ``over`` the end, with or without one.
+    ``answered``: the answer's head is here. ``failed`` is the verdict against the endpoint, ``over`` the end.
     """
 
-    __slots__ = ("_breaker", "_judged", "_probe", "_random", "endpoint", "sent")
+    __slots__ = ("_answered", "_breaker", "_judged", "_probe", "_random", "endpoint", "sent")
 
     def __init__(
         self, endpoint: EndpointState, breaker: Breaker | None, now: float, random: Callable[[], float]
@@ -24,6 +27,7 @@ class Attempt:
         self.sent = now
         self._breaker = breaker
         self._random = random
+        self._answered = False
         self._judged = False
         self._probe = endpoint.begin(breaker, now)
 
@@ -32,11 +36,11 @@ class Attempt:
         if is_failure(status, grpc):
             self.failed(now)
         else:
-            self._judged = True
+            self._answered = True
             self.endpoint.answered(now - self.sent, now, probe=self._probe)
 
     def failed(self, now: float) -> None:
-        """There is no answer, and that is the endpoint's fault."""
+        """There is no answer, or it broke, and that is the endpoint's fault."""
         if not self._judged:
             self._judged = True
             self.endpoint.failed(self._breaker, now, self._random, probe=self._probe)
@@ -44,5 +48,9 @@ class Attempt:
     def over(self, now: float) -> None:
         """Nothing of it is in flight any more."""
         self.endpoint.load.pending -= 1
-        if not self._judged:
+        if self._judged:
+            return
+        if self._answered:
+            self.endpoint.succeeded()
+        else:
             self.endpoint.unanswered(now - self.sent, now, probe=self._probe)

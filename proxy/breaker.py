@@ -1,11 +1,12 @@
 """The circuit breaker of an endpoint: after so many failures in a row it is left alone for a while.
 
-Then it is in probation: one request is its probe. An answer closes the circuit,
-a failure ejects it for twice as long. An endpoint is one thing, whichever
-Service it is called by: failures count together; who has no breaker takes no
-notice. The last endpoint of a Service is ejected like any other, as in Linkerd:
-with all of them ejected requests fail at once (503 ``breaker-open``), which is
-what gives an overloaded Service room to come back. Pure: time and randomness are arguments.
+Then it is in probation: one request is its probe. An answer that begins closes
+the circuit, a failure ejects it for twice as long, also one that comes before any
+answer was whole. An endpoint is one thing, whichever Service it is called by:
+failures count together; who has no breaker takes no notice. The last endpoint of a
+Service is ejected like any other, as in Linkerd: with all of them ejected requests
+fail at once (503 ``breaker-open``), which is what gives an overloaded Service room
+to come back. Pure: time and randomness are arguments.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Circuit:
     """The breaker's memory of one endpoint; it outlives config swaps, terms come with each call.
 
     Each attempt is announced by ``begin`` and ends in one of ``succeeded``,
-    ``failed`` and ``abandoned``, which are told whether it was the probe. While the
+    ``failed`` and ``abandoned``; ``answered`` comes before, when its answer begins. While the
     circuit is open only the probe counts: what else still ends began before.
     """
 
-    __slots__ = ("_failures", "_penalty", "_step", "_until", "open")
+    __slots__ = ("_failures", "_penalty", "_probation", "_step", "_until", "open")
 
     def __init__(self) -> None:
         self.open = False
@@ -48,6 +49,7 @@ class Circuit:
         self._step = 0
         self._penalty = 0.0
         self._until = 0.0
+        self._probation = False
 
     def admits(self, now: float) -> bool:
         """Whether a request may be sent: the circuit is closed, or it is time for a probe."""
@@ -63,12 +65,21 @@ class Circuit:
         self._until = now + self._penalty
         return True
 
-    def succeeded(self, *, probe: bool) -> bool:
-        """An attempt was answered; whether that has closed the circuit."""
-        self._failures = 0
+    def answered(self, *, probe: bool) -> bool:
+        """An answer has begun; whether that has closed the circuit.
+
+        A stream may go on for hours, so a probe's end is not waited for; but the
+        next failure ejects again, unless an answer was whole before it.
+        """
         if probe:
             self.open = False
+            self._probation = True
         return probe
+
+    def succeeded(self) -> None:
+        """An attempt has ended well: its answer was whole, or went on for as long as anybody wanted it."""
+        self._failures = 0
+        self._probation = False
 
     def failed(self, breaker: Breaker | None, now: float, random: Callable[[], float], *, probe: bool) -> bool:
         """An attempt failed; whether that has ejected the endpoint (again)."""
@@ -78,9 +89,10 @@ class Circuit:
                 self._eject(breaker, now, random())
             return probe
         self._failures += 1
-        if breaker is None or self._failures < breaker.consecutive_failures:
+        if breaker is None or (self._failures < breaker.consecutive_failures and not self._probation):
             return False
-        self._step = 0
+        self._step = self._step + 1 if self._probation else 0
+        self._probation = False
         self._eject(breaker, now, random())
         return True
 

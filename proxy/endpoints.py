@@ -33,9 +33,9 @@ AGE_LIMIT: Final = 1800.0
 class EndpointState:
     """One endpoint: its running load, its breaker's memory, its idle connections.
 
-    An attempt is ``begin``, then one of ``answered``, ``failed`` and ``unanswered`` as its
-    verdict; ``load.pending`` goes down again when the whole exchange is over. ``series``: where
-    requests to it are counted.
+    An attempt is ``begin``, ``answered`` when its answer begins, then one of ``succeeded``, ``failed``
+    and ``unanswered`` as its verdict; ``load.pending`` goes down again when the whole exchange is over.
+    ``series``: where requests to it are counted.
     """
 
     __slots__ = ("_retired", "circuit", "endpoint", "gone", "idle", "load", "name", "seed", "series")
@@ -57,13 +57,20 @@ class EndpointState:
         return self.circuit.begin(breaker, now)
 
     def answered(self, rtt: float, now: float, *, probe: bool) -> None:
-        """The verdict: it answered, ``rtt`` seconds after the attempt was first written."""
+        """Its answer begins, ``rtt`` seconds after the attempt was first written."""
         self.load.observe(rtt, now)
-        if self.circuit.succeeded(probe=probe):
+        if self.circuit.answered(probe=probe):
             self.load.restart(now)
 
+    def succeeded(self) -> None:
+        """The verdict: nothing was wrong with the answer."""
+        self.circuit.succeeded()
+
     def failed(self, breaker: Breaker | None, now: float, random: Callable[[], float], *, probe: bool) -> None:
-        """The verdict: see ``proxy.breaker.is_failure``, and connections that could not be opened or broke."""
+        """The verdict: see ``proxy.breaker.is_failure``, and connections that could not be opened or broke,
+
+        also in the middle of an answer.
+        """
         self.load.failed(now)
         if self.circuit.failed(breaker, now, random, probe=probe):
             # The breaker has it in hand now; the probe must not wait until the balancer has forgotten.

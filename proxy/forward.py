@@ -416,8 +416,7 @@ class Exchange:
         answer.feed(rest)
         if answer.done:
             self._free(answer, now)
-        else:
-            self._drop_upstream()
+        self._drop_upstream()
         self._give_up(failed=False)
 
     def _again(self) -> None:
@@ -472,7 +471,8 @@ class Exchange:
             return
         self._drop_upstream()
         name = self._attempt.endpoint.name if self._attempt is not None else "no endpoint"
-        self._give_up(failed=self.answer is None)
+        # Silence in the middle of an answer is a failure too, unless it is the client who does not read on.
+        self._give_up(failed=self.answer is None or (what is Expired.IDLE and not self._response_held))
         failure = timeout(f"{name}: {what.value} time-out")
         if what is Expired.TRY:
             self._conclude(failure, expired=True)

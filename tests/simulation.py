@@ -135,6 +135,7 @@ class Caller:
             state.failed(self.breaker, world.now, world.random, probe=probe)
         else:
             state.answered(world.now - began, world.now, probe=probe)
+            state.succeeded()
         return outcome
 
 

@@ -44,9 +44,20 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
     circuit = Circuit()
     for _ in range(10):
         fail(circuit, 0.0, times=2)
-        assert not circuit.succeeded(probe=False)
+        assert not circuit.answered(probe=False)
+        circuit.succeeded()
 
     assert not circuit.open
+
+
+def test_answers_that_begin_and_break_eject() -> None:
+    circuit = Circuit()
+    for _ in range(2):
+        circuit.answered(probe=False)
+        assert not fail(circuit, 0.0)
+    circuit.answered(probe=False)
+
+    assert fail(circuit, 0.0)
 
 
 def test_one_probe_when_the_penalty_is_over() -> None:
@@ -63,12 +74,24 @@ def test_a_probe_that_is_answered_closes_the_circuit() -> None:
     circuit = tripped()
     circuit.begin(THREE, 1.0)
 
-    assert circuit.succeeded(probe=True)
+    assert circuit.answered(probe=True)
+    circuit.succeeded()
     assert circuit.admits(1.0)
     assert not circuit.begin(THREE, 1.0)
     assert not fail(circuit, 1.0, times=2)
     assert fail(circuit, 1.0)
     assert circuit.admits(2.0)  # the shortest penalty again
+
+
+def test_a_probe_whose_answer_breaks_ejects_for_twice_as_long() -> None:
+    circuit = tripped()
+    circuit.begin(THREE, 1.0)
+
+    assert circuit.answered(probe=True)
+    assert circuit.admits(1.1)
+    assert fail(circuit, 1.1, probe=True)
+    assert not circuit.admits(3.0)
+    assert circuit.admits(3.1)
 
 
 def test_each_probe_that_fails_doubles_the_penalty_up_to_the_longest() -> None:
@@ -96,7 +119,8 @@ def test_what_began_before_the_ejection_changes_nothing_any_more() -> None:
     circuit = tripped()
 
     assert not fail(circuit, 0.5, times=10)
-    assert not circuit.succeeded(probe=False)
+    assert not circuit.answered(probe=False)
+    circuit.succeeded()
     assert not circuit.admits(0.99)
     assert circuit.admits(1.0)
 

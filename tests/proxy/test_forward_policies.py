@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from eventually import eventually
 from msgspec.structs import replace
-from wire import OK, App, End, play, playing, split, to
+from wire import OK, Answering, App, End, Playing, play, playing, split, to
 
 from proxy.contract.config import Breaker, Cluster, Config, HttpMatch, Policy, Retry
 
@@ -16,6 +16,7 @@ GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nbody"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy"
+HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
 ALWAYS = Retry(limit=3, statuses=((500, 599),), connect_failure=True, reset=True, backoff_min=0.0, backoff_max=0.0)
 
 
@@ -365,6 +366,53 @@ def test_an_endpoint_that_fails_in_a_row_is_left_alone() -> None:
                 await mesh.ask(GET)
             assert len(bad.requests) <= 2
             assert len(good.requests) >= 58
+
+    play(scene())
+
+
+class Breaking(App):
+    """Its answers break in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: HALF)
+
+    def _end(self) -> End:
+        return BreaksOff(self)
+
+
+class BreaksOff(Answering):
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.close()
+
+
+async def to_the_end(mesh: Playing) -> None:
+    """Sends a GET; returns when its connection has ended, with a whole answer or in the middle of one."""
+    client = await mesh.client()
+    client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    await client.wait(lambda: client.ended, "the end")
+
+
+def test_an_endpoint_whose_answers_break_in_the_middle_is_left_alone() -> None:
+    async def scene() -> None:
+        patient = Breaker(consecutive_failures=2, min_penalty=600.0, max_penalty=600.0)
+        async with Breaking() as bad, flaky(OK) as good, playing(broken(to(bad, good), patient)) as mesh:
+            for _ in range(60):
+                await to_the_end(mesh)
+            assert len(bad.requests) <= 2
+            assert len(good.requests) >= 58
+
+    play(scene())
+
+
+def test_an_endpoint_that_falls_silent_in_the_middle_of_an_answer_is_left_alone() -> None:
+    async def scene() -> None:
+        patient = Breaker(consecutive_failures=2, min_penalty=600.0, max_penalty=600.0)
+        async with flaky(HALF) as app, playing(under(broken(to(app), patient), idle_timeout=0.05)) as mesh:
+            for _ in range(2):
+                await to_the_end(mesh)
+            assert (await mesh.ask(GET)).reason == "breaker-open"
+            assert len(app.requests) == 2
 
     play(scene())
 
