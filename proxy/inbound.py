@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from proxy.authorize import barred, judge, own_ports
 from proxy.contract.config import Endpoint, Sidecar
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import BadRequest, Denied, Reason, Refusal, no_endpoint
+from proxy.errors import no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
-from proxy.http1.head import CHUNKED, RequestHead
-from proxy.lookalike import Guard
-from proxy.paths import canonical_path
 from proxy.table import Table
-
-if TYPE_CHECKING:
-    from proxy.http1.server import ServerConnection
 
 # Methods whose bodies mean nothing (RFC 9110 §9.3.1, 9.3.2, 9.3.5): some applications do not read them, and would find
 # in one the next request on the connection, which policy never saw. Such a request is the last on its connection.
@@ -37,9 +32,7 @@ class Inbound:
         self._app_address = sidecar.app_address or sidecar.listeners.address
         self._app_ports = sidecar.app_ports
         self._trust_domain = sidecar.trust_domain
-        listeners = sidecar.listeners
-        # A request for one of our own ports would come back to us for ever.
-        self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
+        self._own_ports = own_ports(sidecar.listeners)
         self._table = table
         self._apps = Endpoints(now)
         self._app: dict[int, EndpointState] = {}
@@ -62,39 +55,25 @@ class Inbound:
         head, down = exchange.head, exchange.down
         exchange.series = self._counted(down.port, down.caller.identity)
         exchange.ticket = self.forwarding.amplification.opened()
-        if head.method == "CONNECT":
-            raise BadRequest("CONNECT is not forwarded", 405)
-        if down.port in self._own_ports:
-            raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
-        self._admit(head, down)
+        refusal = barred(head, down.port, self._own_ports)
+        if refusal is None:
+            refusal = judge(self._table().authorizer, down.caller, down.port, head).refusal()
+        if refusal is not None:
+            raise refusal
         app = self._app.get(down.port)
         if app is None:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
 
-    def _admit(self, head: RequestHead, down: ServerConnection) -> None:
-        """Raises ``Refusal`` unless the policy in force lets the request in; brings it to the form that is judged."""
-        authorizer = self._table().authorizer
-        # Who is refused for being nobody costs no work on paths.
-        if (down.caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(down.port):
-            _settle_path(head, authorizer.enforced)
-        guard = authorizer.guard(down.port)
-        if guard is not None and authorizer.enforced:
-            _settle_headers(head, guard)
-        verdict = authorizer.decide(down.caller, down.port, head)
-        if not verdict.allowed:
-            assert verdict.reason is not None
-            raise Denied(verdict.reason, verdict.by)
-
     def judge_upgrades(self) -> None:
         """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""
+        authorizer = self._table().authorizer
         for down in list(self.forwarding.connections):
             exchange = down.exchange
             if exchange is not None and exchange.head.upgrade:
-                try:
-                    self._admit(exchange.head, down)
-                except Refusal as refusal:
+                refusal = judge(authorizer, down.caller, down.port, exchange.head).refusal()
+                if refusal is not None:
                     exchange.refuse(refusal)
 
     def given_up(self, exchange: Exchange) -> None:
@@ -111,27 +90,6 @@ class Inbound:
             if len(self._series) < MAX_SERIES:
                 self._series[port, peer] = series
         return series
-
-
-def _settle_path(head: RequestHead, enforced: bool) -> None:
-    """The canonical path is what policy sees and, where it is enforced, what the application gets."""
-    path = canonical_path(head.path)
-    head.policy_path = path.path.decode("latin-1")
-    if not enforced:
-        return
-    if path.ambiguous:
-        raise BadRequest(f"ambiguous path: {path.ambiguous}")
-    _, mark, query = head.target.partition(b"?")
-    head.target = path.path + mark + query
-
-
-def _settle_headers(head: RequestHead, guard: Guard) -> None:
-    """No header under another name, or in the trailers, stands in for one that policy looks at."""
-    name = guard.look_alike(head.lines)
-    if name:
-        raise BadRequest(f"ambiguous header: {name}")
-    if head.length == CHUNKED:
-        head.guard = guard
 
 
 @functools.lru_cache(maxsize=1024)
