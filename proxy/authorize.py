@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.contract.config import Grant, Inbound, Listeners
+from proxy.contract.config import Grant, Inbound
 from proxy.errors import BadRequest, Denied, Reason, Refusal
 from proxy.lookalike import Guard
 from proxy.matching import Matcher, Request, any_accepts, compile_match
@@ -160,11 +160,6 @@ class Authorizer:
         if policy == "allow" or (policy == "same-identity" and caller.identity == self._own):
             return Verdict(None, f"default policy {policy}", enforced)
         return Verdict(Reason.DENIED, f"default policy {policy}", enforced)
-
-
-def own_ports(listeners: Listeners) -> frozenset[int]:
-    """The ports that are the sidecar's own: a request sent on to one of them would come back for ever."""
-    return frozenset({listeners.outbound, listeners.mesh, listeners.admin})
 
 
 def barred(head: RequestHead, port: int, own: Container[int]) -> Refusal | None:

@@ -11,8 +11,8 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from proxy.authorize import barred, judge, own_ports
-from proxy.contract.config import Endpoint, Sidecar
+from proxy.authorize import barred, judge
+from proxy.contract.config import Endpoint, Sidecar, own_ports
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import no_endpoint

@@ -19,7 +19,7 @@ from aiohttp import web
 from proxy import lastgood
 from proxy.admin import Status, admin_application
 from proxy.contract.check import contradictions
-from proxy.contract.config import Config, File, Listeners, spiffe_id
+from proxy.contract.config import Config, File, own_addresses, spiffe_id
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
 from proxy.errors import SettingsError
@@ -77,7 +77,7 @@ class Sidecar:
             trust_domain=self._settings.trust_domain,
             contexts=lambda: self.contexts,
             spawn=self._spawn,
-            own=_own_addresses(self._settings.listeners),
+            own=own_addresses(self._settings.listeners),
         )
 
     def _initial(self) -> Config:
@@ -216,11 +216,6 @@ def _tell(background: asyncio.Task[None]) -> None:
     """Requests are served on with what there is, but somebody has to know."""
     if not background.cancelled() and background.exception() is not None:
         log.error("no more certificates and configs from now on", exc_info=background.exception())
-
-
-def _own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
-    ports = (listeners.outbound, listeners.mesh, listeners.admin, *(clear.port for clear in listeners.clear))
-    return frozenset((listeners.address, port) for port in ports)
 
 
 class _Stopped(Exception):

@@ -17,6 +17,7 @@ from translator.cli.groups import LazyGroup
     lazy={
         "local": "translator.cli.local:local",
         "lint": "translator.cli.lint:lint",
+        "explain": "translator.cli.explain:explain",
         "convert": "translator.cli.convert:convert",
         "demo": "translator.cli.demo:demo",
         "version": "translator.cli.version:version",
