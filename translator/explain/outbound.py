@@ -18,7 +18,7 @@ from proxy.matching import canonical_host, split_authority
 from proxy.retry import IDEMPOTENT
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 from smi.split import SplitBackend, TrafficSplit
-from translator.endpoints import find_port
+from translator.endpoints import endpoint_of, find_port
 from translator.explain.answer import Answer, Backend, Calls, Destination, Match, Retry, Split
 from translator.explain.conditions import explained, failing
 from translator.names import service_key
@@ -92,6 +92,11 @@ def way(asking: Asking) -> Way:
     route = asking.table.route(head.authority, 80, sidecar.namespace, sidecar.cluster_domain)
     if isinstance(route, PortRoute):
         return _through(asking, route, _destination(asking, authority, route))
+    if not asking.meshed:
+        return Way(
+            destination=Destination(authority=authority, port=route.port),
+            notes=("the caller has no sidecar, and nothing of this mesh is known there",),
+        )
     missing = Missing(route.host, route.port, known=isinstance(route, Missing) and route.known)
     destination = Destination(authority=authority, port=missing.port)
     refusal = missing.refusal(sidecar.egress)
@@ -132,13 +137,15 @@ def _through(asking: Asking, route: PortRoute, destination: Destination) -> Way:
 
 
 def _in_the_clear(asking: Asking, route: PortRoute, destination: Destination) -> Way:
-    """A caller without sidecar: nothing of the mesh is on its side."""
+    """A caller without sidecar: nothing of the mesh is on its side, and an address is called whether ready or not."""
     endpoints = tuple(state.endpoint for state in route.own.endpoints)
-    own = _backend(asking, route.own, 1.0)
+    addressed = asking.world.index.pods_by_ip.get(host_of(asking.head, asking.sidecar))
+    if addressed is not None and not endpoints:
+        endpoints = (endpoint_of(asking.world, addressed, destination.port),)
     return Way(
         destination=destination,
         answer=None if endpoints else refused(route.own.unready()),
-        backends=(own,),
+        backends=(_backend(asking, route.own, 1.0),),
         endpoints=endpoints,
         notes=("the caller has no sidecar: no split, retry or balancing of the mesh applies, and it has no identity",),
     )
