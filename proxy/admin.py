@@ -1,4 +1,4 @@
-"""The admin port: reading only. ``/live /ready /status /metrics /config``.
+"""The admin port: reading only. ``/live /ready /status /metrics /config /audit``.
 
 State is never changed from here: the port answers whoever reaches it.
 """
@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
+from proxy.contract.audit import Audit
 from proxy.contract.config import Config
 from proxy.counters import Counters
 
@@ -28,7 +29,7 @@ class Status:
 
 
 def admin_application(
-    status: Callable[[], Status], config: Callable[[], Config], counters: Counters
+    status: Callable[[], Status], config: Callable[[], Config], counters: Counters, audit: Callable[[], Audit]
 ) -> web.Application:
     """The admin pages of one sidecar."""
 
@@ -57,10 +58,14 @@ def admin_application(
     async def show_config(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(config()), content_type="application/json")
 
+    async def show_audit(_: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(audit()), content_type="application/json")
+
     application = web.Application()
     application.router.add_get("/live", live)
     application.router.add_get("/ready", ready)
     application.router.add_get("/status", show_status)
     application.router.add_get("/metrics", metrics)
     application.router.add_get("/config", show_config)
+    application.router.add_get("/audit", show_audit)
     return application

@@ -68,6 +68,7 @@ class Counters:
     def __init__(self) -> None:
         self._series: dict[Labels, Series] = {}
         self._refusals: dict[tuple[str, str], int] = {}
+        self._audited: dict[tuple[str, str], int] = {}
 
     def series(self, labels: Labels) -> Series:
         """The series of ``labels``, made on first sight; the overflow series once there are too many."""
@@ -85,13 +86,20 @@ class Counters:
         key = (direction, reason.value)
         self._refusals[key] = self._refusals.get(key, 0) + 1
 
+    def audited(self, caller: str, port: int) -> None:
+        """Count a request that audit mode let in and policy would refuse."""
+        key = (caller, str(port))
+        if key not in self._audited and len(self._audited) >= MAX_SERIES:
+            key = ("", OVERFLOW)
+        self._audited[key] = self._audited.get(key, 0) + 1
+
     def items(self) -> list[tuple[Labels, Series]]:
         """All series."""
         return list(self._series.items())
 
     def prometheus(self) -> str:
         """The Prometheus text exposition."""
-        return "\n".join((*self._request_lines(), *self._refusal_lines(), ""))
+        return "\n".join((*self._request_lines(), *self._refusal_lines(), *self._audit_lines(), ""))
 
     def _request_lines(self) -> Iterator[str]:
         yield "# TYPE response_total counter"
@@ -118,6 +126,12 @@ class Counters:
         yield "# TYPE smi_mesh_refused_total counter"
         for (direction, reason), count in sorted(self._refusals.items()):
             yield f'smi_mesh_refused_total{{direction="{direction}",reason="{reason}"}} {count}'
+
+    def _audit_lines(self) -> Iterator[str]:
+        yield "# TYPE smi_mesh_audit_total counter"
+        for (caller, port), count in sorted(self._audited.items()):
+            tls = "true" if caller else "no_identity"
+            yield f'smi_mesh_audit_total{{target_port="{port}",tls="{tls}",client_id="{_escape(caller)}"}} {count}'
 
 
 def _text(labels: Labels) -> str:

@@ -11,13 +11,15 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from proxy.authorize import barred, judge
+from proxy.audit import Auditor
+from proxy.authorize import Verdict, barred, judge
 from proxy.contract.config import Endpoint, Sidecar, own_ports
 from proxy.counters import MAX_SERIES, Labels, Series
 from proxy.endpoints import Endpoints, EndpointState
 from proxy.errors import no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
+from proxy.http1.head import RequestHead
 from proxy.table import Table
 
 # Methods whose bodies mean nothing (RFC 9110 §9.3.1, 9.3.2, 9.3.5): some applications do not read them, and would find
@@ -26,7 +28,7 @@ _BODY_UNREAD: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 class Inbound:
-    """The router of inbound requests. ``table`` gives the table in force."""
+    """The router of inbound requests. ``auditor`` remembers what audit mode lets in."""
 
     def __init__(self, sidecar: Sidecar, table: Callable[[], Table], now: Callable[[], float]) -> None:
         self._app_address = sidecar.app_address or sidecar.listeners.address
@@ -37,6 +39,7 @@ class Inbound:
         self._apps = Endpoints(now)
         self._app: dict[int, EndpointState] = {}
         self._series: dict[tuple[int, str], Series] = {}
+        self.auditor = Auditor()
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
@@ -57,7 +60,11 @@ class Inbound:
         exchange.ticket = self.forwarding.amplification.opened()
         refusal = barred(head, down.port, self._own_ports)
         if refusal is None:
-            refusal = judge(self._table().authorizer, down.caller, down.port, head).refusal()
+            authorizer = self._table().authorizer
+            verdict = judge(authorizer, down.caller, down.port, head)
+            if not authorizer.enforced:
+                self._audited(down.caller.identity, down.port, head, verdict)
+            refusal = verdict.refusal()
         if refusal is not None:
             raise refusal
         app = self._app.get(down.port)
@@ -65,6 +72,11 @@ class Inbound:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
+
+    def _audited(self, caller: str, port: int, head: RequestHead, verdict: Verdict) -> None:
+        self.auditor.note(caller, port, head, verdict)
+        if verdict.reason is not None:
+            self.forwarding.counters.audited(caller, port)
 
     def judge_upgrades(self) -> None:
         """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""

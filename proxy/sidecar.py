@@ -195,7 +195,7 @@ class Sidecar:
         listeners = self._settings.listeners
         if not listeners.admin:
             return None
-        application = admin_application(self.status, lambda: self.table.config, self.counters)
+        application = admin_application(self.status, lambda: self.table.config, self.counters, self._apps.auditor.shown)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         await web.SockSite(runner, bound_socket(listeners.address, listeners.admin)).start()

@@ -21,9 +21,10 @@ from aiohttp.typedefs import Middleware
 from proxy.contract.config import Config, File, Sidecar
 from smi.problems import Problem
 from smi.workloads import Pod
+from translator.explain.check import check
 from translator.explain.explain import explain
 from translator.explain.mesh import Mesh, compiled, knows
-from translator.explain.question import BadQuestion, question
+from translator.explain.question import BadQuestion, check_of, question
 from translator.identity.rotation import IdentityShown
 from translator.local.errors import NoSuchPod
 from translator.local.state import MeshState
@@ -77,6 +78,7 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     app.router.add_get("/debug/world", views.world)
     app.router.add_get("/debug/config/{pod:.+}", views.config)
     app.router.add_get("/explain", views.explain)
+    app.router.add_get("/permissions", views.permissions)
     return app
 
 
@@ -158,14 +160,22 @@ class _Views:
 
     async def explain(self, request: web.Request) -> web.Response:
         """What would become of a request, and why (``translator.explain``)."""
+        return self._told(lambda mesh, loop: explain(mesh, question(request.query.items()), loop))
+
+    async def permissions(self, request: web.Request) -> web.Response:
+        """Who may call whom, and by what (``translator.explain.check``)."""
+        return self._told(lambda mesh, loop: check(mesh, check_of(request.query.items()), loop))
+
+    def _told(self, tell: Callable[[Mesh, asyncio.AbstractEventLoop], object]) -> web.Response:
         mesh = self._mesh()
         if mesh is None:
             return web.Response(status=503, text="the manifests are being read\n")
         try:
-            asked = question(request.query.items())
-            return _json(explain(mesh, asked, asyncio.get_running_loop()))
-        except (BadQuestion, NoSuchPod) as error:
-            return web.Response(status=404 if isinstance(error, NoSuchPod) else 400, text=f"{error}\n")
+            return _json(tell(mesh, asyncio.get_running_loop()))
+        except NoSuchPod as error:
+            return web.Response(status=404, text=f"{error}\n")
+        except BadQuestion as error:
+            return web.Response(status=400, text=f"{error}\n")
 
     def _mesh(self) -> Mesh | None:
         """What explanations are made from: the sidecars as they are now."""

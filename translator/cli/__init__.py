@@ -18,6 +18,7 @@ from translator.cli.groups import LazyGroup
         "local": "translator.cli.local:local",
         "lint": "translator.cli.lint:lint",
         "explain": "translator.cli.explain:explain",
+        "policy": "translator.cli.policy:policy",
         "convert": "translator.cli.convert:convert",
         "demo": "translator.cli.demo:demo",
         "version": "translator.cli.version:version",

@@ -5,6 +5,8 @@ Words that are meant for people are whole phrases in ``why``, ``detail`` and ``n
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 
@@ -160,3 +162,17 @@ class Explanation(Struct, frozen=True, kw_only=True, rename="camel"):
     calls: Calls | None = None
     servers: tuple[Server, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class Permission(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a workload may call a container port of another (both ``namespace/name``): yes, no, or some requests.
+
+    ``by`` is the TrafficTarget or the policy that says so, ``only`` which requests it is where it is some.
+    """
+
+    caller: str
+    server: str
+    port: int
+    may: Literal["yes", "no", "some"]
+    by: str
+    only: tuple[str, ...] = ()

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from proxy.balance import Balancer, Ewma, Hash, LeastRequest, RoundRobin
 from proxy.call import Call
 from proxy.contract.config import Config, Endpoint, Port, Sidecar, dialled, own_addresses
@@ -139,13 +141,15 @@ def _through(asking: Asking, route: PortRoute, destination: Destination) -> Way:
 def _in_the_clear(asking: Asking, route: PortRoute, destination: Destination) -> Way:
     """A caller without sidecar: nothing of the mesh is on its side, and an address is called whether ready or not."""
     endpoints = tuple(state.endpoint for state in route.own.endpoints)
+    backend = _backend(asking, route.own, 1.0 if endpoints else 0.0)
     addressed = asking.world.index.pods_by_ip.get(host_of(asking.head, asking.sidecar))
-    if addressed is not None and not endpoints:
+    if addressed is not None:
         endpoints = (endpoint_of(asking.world, addressed, destination.port),)
+        backend = replace(backend, share=1.0, endpoints=(addressed.meta.key,), why="")
     return Way(
         destination=destination,
         answer=None if endpoints else refused(route.own.unready()),
-        backends=(_backend(asking, route.own, 1.0),),
+        backends=(backend,),
         endpoints=endpoints,
         notes=("the caller has no sidecar: no split, retry or balancing of the mesh applies, and it has no identity",),
     )

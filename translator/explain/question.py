@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://")
@@ -48,6 +49,33 @@ def question(pairs: Iterable[tuple[str, str]]) -> Question:
     return asked(
         said.get("method", "GET"), said["url"], said["from"], said.get("namespace", "default"), headers=headers
     )
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """May ``source`` call ``destination``? Both empty: everybody, everybody of ``to_namespace``.
+
+    ``method`` empty: whatever it asks.
+    """
+
+    source: str = ""
+    namespace: str = "default"
+    destination: str = ""
+    to_namespace: str = "default"
+    method: str = ""
+    path: str = "/"
+
+    def query(self) -> str:
+        """As the query of a URL; ``check_of`` reads it."""
+        return urlencode(asdict(self))
+
+
+def check_of(pairs: Iterable[tuple[str, str]]) -> Check:
+    """The check that a query asks for. Raises ``BadQuestion``."""
+    said = dict(pairs)
+    unknown = sorted(said.keys() - set(Check.__struct_fields__))
+    if unknown:
+        raise BadQuestion(f"{unknown[0]}: there is no such parameter; there are {', '.join(Check.__struct_fields__)}")
+    return Check(**said)
 
 
 def asked(method: str, url: str, source: str, namespace: str, *, headers: Iterable[str] = ()) -> Question:

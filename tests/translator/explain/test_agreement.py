@@ -86,7 +86,7 @@ def question_of(world: World, drawn: Drawn) -> tuple[Pod, Question]:
     if isinstance(host, int):
         host = world.pods[host].ip
     if not caller.meshed:  # it has nobody who would know names
-        host, port = world.pods[(number + 1) % 4].ip, ":8080"
+        host, port, path = world.pods[(number + 1) % 4].ip, ":8080", path if path.startswith("/") else "/"
     url = f"http://{host}{port}{path}"
     return caller, asked(method, url, caller.meta.name, caller.meta.namespace, headers=headers)
 
@@ -94,9 +94,8 @@ def question_of(world: World, drawn: Drawn) -> tuple[Pod, Question]:
 def sent(question: Question, *, absolute: bool) -> bytes:
     """The request as a client writes it."""
     rest = question.url.removeprefix("http://")
-    authority = re.split("[/?*]", rest, maxsplit=1)[0]
-    path = rest.removeprefix(authority)
-    target = question.url if absolute else path if path.startswith("/") else f"/{path}"
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    target = question.url if absolute else rest.removeprefix(authority)
     host = "" if any(name.lower() == "host" for name, _ in question.headers) else f"Host: {authority}\r\n"
     lines = "".join(f"{name}: {value}\r\n" for name, value in question.headers)
     return f"{question.method} {target} HTTP/1.1\r\n{host}{lines}\r\n".encode()
