@@ -1,4 +1,4 @@
-"""The admin port: reading only. ``/live /ready /status /metrics /config``.
+"""The admin port: reading only. ``/live /ready /status /metrics /config /audit``.
 
 State is never changed from here: the port answers whoever reaches it.
 """
@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
+from proxy.contract.audit import Audit
 from proxy.contract.config import Config
 
 # Characters of metrics written at a time; between two pieces requests get their turn.
@@ -31,7 +32,10 @@ class Status:
 
 
 def admin_application(
-    status: Callable[[], Status], config: Callable[[], Config], metrics: Callable[[], Iterator[str]]
+    status: Callable[[], Status],
+    config: Callable[[], Config],
+    metrics: Callable[[], Iterator[str]],
+    audit: Callable[[], Audit],
 ) -> web.Application:
     """The admin pages of one sidecar. ``metrics`` gives Prometheus' text in pieces."""
 
@@ -71,10 +75,14 @@ def admin_application(
     async def show_config(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(config()), content_type="application/json")
 
+    async def show_audit(_: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(audit()), content_type="application/json")
+
     application = web.Application()
     application.router.add_get("/live", live)
     application.router.add_get("/ready", ready)
     application.router.add_get("/status", show_status)
     application.router.add_get("/metrics", show_metrics)
     application.router.add_get("/config", show_config)
+    application.router.add_get("/audit", show_audit)
     return application

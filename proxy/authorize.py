@@ -2,18 +2,24 @@
 
 A request is let in iff one grant matches whole: source, L4 and L7. Grants are
 ORed as units. Without a grant that names the pod the default policy decides.
-Pure: built from the contract's ``Inbound``, asked once per request.
+Pure: built from the contract's ``Inbound``, asked once per request. ``judge`` is the whole decision, with the form in
+which the request is judged and handed on; ``proxy.inbound`` acts on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.contract.config import Grant, Inbound
-from proxy.errors import Reason
+from proxy.errors import BadRequest, Denied, Reason, Refusal
 from proxy.lookalike import Guard
 from proxy.matching import Matcher, Request, compile_match
+from proxy.paths import canonical_path
+
+if TYPE_CHECKING:
+    from proxy.http1.head import RequestHead
 
 # Callers seen are remembered per port; more than this many at once and the memory starts anew.
 _REMEMBERED: Final = 1024
@@ -47,6 +53,12 @@ class Verdict:
     def allowed(self) -> bool:
         """Whether the request goes on to the application."""
         return self.reason is None or not self.enforced
+
+    def refusal(self) -> Refusal | None:
+        """What is answered instead of the application; None: nothing, the request goes on."""
+        if self.reason is None or not self.enforced:
+            return None
+        return BadRequest(self.by) if self.reason is Reason.BAD_REQUEST else Denied(self.reason, self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +173,51 @@ class Authorizer:
         if policy == "allow" or (policy == "same-identity" and caller.identity == self._own):
             return Verdict(None, f"default policy {policy}", enforced)
         return Verdict(Reason.DENIED, f"default policy {policy}", enforced)
+
+
+def barred(head: RequestHead, port: int, own: Container[int]) -> Refusal | None:
+    """What is answered to a request for container port ``port`` that policy is not even asked about."""
+    if head.method == "CONNECT":
+        return BadRequest("CONNECT is not forwarded", 405)
+    if port in own:
+        return Denied(Reason.LOOP, f"port {port} is the sidecar's own")
+    return None
+
+
+def judge(authorizer: Authorizer, caller: Caller, port: int, head: RequestHead) -> Verdict:
+    """May ``caller`` make this request of container port ``port``? Brings the request to the form that is judged.
+
+    Where a condition on paths is in force that is the canonical path, which the application then gets too; what may
+    mean different things to policy and to the application is a bad request. Audit mode changes nothing.
+    """
+    doubt = ""
+    # Who is refused for being nobody costs no work on paths.
+    if (caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(port):
+        doubt = _settle_path(head, authorizer.enforced)
+    guard = authorizer.guard(port)
+    if guard is not None and not doubt:
+        doubt = _settle_headers(head, guard)
+    if doubt:
+        return Verdict(Reason.BAD_REQUEST, doubt, authorizer.enforced)
+    return authorizer.decide(caller, port, head)
+
+
+def _settle_path(head: RequestHead, enforced: bool) -> str:
+    """The canonical path is what policy sees and, where it is enforced, what the application gets. Why not, if not."""
+    path = canonical_path(head.path)
+    head.policy_path = path.path.decode("latin-1")
+    if path.ambiguous:
+        return f"ambiguous path: {path.ambiguous}"
+    if enforced:
+        _, mark, query = head.target.partition(b"?")
+        head.target = path.path + mark + query
+    return ""
+
+
+def _settle_headers(head: RequestHead, guard: Guard) -> str:
+    """No header under another name, or in the trailers, stands in for one that policy looks at. Which does, if one."""
+    name = guard.look_alike(head.lines)
+    if name:
+        return f"ambiguous header: {name}"
+    head.guard = guard
+    return ""

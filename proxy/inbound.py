@@ -11,18 +11,16 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from proxy.authorize import Verdict
-from proxy.contract.config import Endpoint, Sidecar
+from proxy.audit import Auditor
+from proxy.authorize import Verdict, barred, judge
+from proxy.contract.config import Endpoint, Sidecar, own_ports
 from proxy.contract.report import Labels
 from proxy.contract.report import Verdict as Word
 from proxy.counters import MAX_SERIES, Series
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import BadRequest, Denied, Reason, Refusal, no_endpoint
+from proxy.errors import no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
-from proxy.http1.head import CHUNKED, RequestHead
-from proxy.lookalike import Guard
-from proxy.paths import canonical_path
 from proxy.table import Table
 
 if TYPE_CHECKING:
@@ -34,19 +32,18 @@ _BODY_UNREAD: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 class Inbound:
-    """The router of inbound requests. ``table`` gives the table in force."""
+    """The router of inbound requests. ``auditor`` remembers what audit mode lets in."""
 
     def __init__(self, sidecar: Sidecar, table: Callable[[], Table], now: Callable[[], float]) -> None:
         self._app_address = sidecar.app_address or sidecar.listeners.address
         self._app_ports = sidecar.app_ports
         self._trust_domain = sidecar.trust_domain
-        listeners = sidecar.listeners
-        # A request for one of our own ports would come back to us for ever.
-        self._own_ports = frozenset({listeners.outbound, listeners.mesh, listeners.admin})
+        self._own_ports = own_ports(sidecar.listeners)
         self._table = table
         self._apps = Endpoints(now)
         self._app: dict[int, EndpointState] = {}
         self._series: dict[tuple[int, str, str, str], Series] = {}
+        self.auditor = Auditor()
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
@@ -62,49 +59,34 @@ class Inbound:
         """See ``proxy.forwarding.Router``."""
         if exchange.tried:
             raise no_endpoint("the application does not accept connections")
-        try:
-            verdict = self._judge(exchange)
-        except Refusal:
-            exchange.series = self.forwarding.counters.series(_labels(exchange.down, None))
-            raise
-        down = exchange.down
+        head, down = exchange.head, exchange.down
+        exchange.ticket = self.forwarding.amplification.opened()
+        refusal = barred(head, down.port, self._own_ports)
+        if refusal is not None:
+            exchange.series = self.forwarding.counters.series(_labels(down, None))
+            raise refusal
+        authorizer = self._table().authorizer
+        verdict = judge(authorizer, down.caller, down.port, head)
         exchange.series = self._counted(down, verdict)
-        _enforce(verdict)
+        if not authorizer.enforced:
+            self.auditor.note(down.caller.identity, down.port, head, verdict)
+        refusal = verdict.refusal()
+        if refusal is not None:
+            raise refusal
         app = self._app.get(down.port)
         if app is None:
             port = self._app_ports.get(down.port, down.port)
             app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
 
-    def _judge(self, exchange: Exchange) -> Verdict:
-        """What policy says. Raises ``Refusal`` for what it is not even asked about."""
-        head, down = exchange.head, exchange.down
-        exchange.ticket = self.forwarding.amplification.opened()
-        if head.method == "CONNECT":
-            raise BadRequest("CONNECT is not forwarded", 405)
-        if down.port in self._own_ports:
-            raise Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
-        return self._admit(head, down)
-
-    def _admit(self, head: RequestHead, down: ServerConnection) -> Verdict:
-        """What the policy in force says, of the request in the form that is judged. Raises ``Refusal``: it has none."""
-        authorizer = self._table().authorizer
-        # Who is refused for being nobody costs no work on paths.
-        if (down.caller.identity or authorizer.unmeshed) and authorizer.looks_at_path(down.port):
-            _settle_path(head, authorizer.enforced)
-        guard = authorizer.guard(down.port)
-        if guard is not None and authorizer.enforced:
-            _settle_headers(head, guard)
-        return authorizer.decide(down.caller, down.port, head)
-
     def judge_upgrades(self) -> None:
         """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""
+        authorizer = self._table().authorizer
         for down in list(self.forwarding.connections):
             exchange = down.exchange
             if exchange is not None and exchange.head.upgrade:
-                try:
-                    _enforce(self._admit(exchange.head, down))
-                except Refusal as refusal:
+                refusal = judge(authorizer, down.caller, down.port, exchange.head).refusal()
+                if refusal is not None:
                     exchange.refuse(refusal)
 
     def given_up(self, exchange: Exchange) -> None:
@@ -124,33 +106,6 @@ class Inbound:
                 self._series.clear()
             series = self._series[key] = self.forwarding.counters.series(_labels(down, verdict))
         return series
-
-
-def _enforce(verdict: Verdict) -> None:
-    if not verdict.allowed:
-        assert verdict.reason is not None
-        raise Denied(verdict.reason, verdict.by)
-
-
-def _settle_path(head: RequestHead, enforced: bool) -> None:
-    """The canonical path is what policy sees and, where it is enforced, what the application gets."""
-    path = canonical_path(head.path)
-    head.policy_path = path.path.decode("latin-1")
-    if not enforced:
-        return
-    if path.ambiguous:
-        raise BadRequest(f"ambiguous path: {path.ambiguous}")
-    _, mark, query = head.target.partition(b"?")
-    head.target = path.path + mark + query
-
-
-def _settle_headers(head: RequestHead, guard: Guard) -> None:
-    """No header under another name, or in the trailers, stands in for one that policy looks at."""
-    name = guard.look_alike(head.lines)
-    if name:
-        raise BadRequest(f"ambiguous header: {name}")
-    if head.length == CHUNKED:
-        head.guard = guard
 
 
 def _labels(down: ServerConnection, verdict: Verdict | None) -> Labels:

@@ -22,7 +22,6 @@ from proxy.errors import BadRequest, Reason, Refusal, Unavailable, breaker_open,
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.matching import split_authority
-from proxy.paths import canonical_path
 from proxy.patience import Patience
 from proxy.retry import left_out
 from proxy.subscribe import Subscription
@@ -109,17 +108,10 @@ class Outbound:
 
     def _through(self, exchange: Exchange, port: PortRoute) -> EndpointState | None:
         head = exchange.head
-        if port.looks_at_path:
-            head.policy_path = canonical_path(head.path).path.decode("latin-1")
+        # First: it notes the path that the policy may look at too.
+        rule, match = port.rule_for(head)
         if port.policy is not None and exchange.patience is None:
             exchange.patience = Patience(self.forwarding.loop, port.policy, head, exchange.expired)
-        rule: RuleRoute | None = None
-        match = ""
-        for candidate in port.rules:
-            by = candidate.applies(head)
-            if by is not None:
-                rule, match = candidate, by
-                break
         try:
             if rule is not None:
                 return self._split(exchange, port, rule, match)
@@ -164,7 +156,7 @@ class Outbound:
             exchange.series = self._counted(chosen, endpoint)
             return endpoint
         if not backend.endpoints:
-            raise no_endpoint(f"{backend.name} has no ready endpoint")
+            raise backend.unready()
         if backend.breaker is not None and not any(one.circuit.admits(now) for one in backend.endpoints):
             raise breaker_open(f"{backend.name}: every endpoint has failed too often")
         raise no_endpoint(f"{backend.name}: every endpoint has been tried")
@@ -208,10 +200,9 @@ class Outbound:
         raise no_endpoint(f"{chosen.port.name}: every endpoint has been tried")
 
     def _elsewhere(self, exchange: Exchange, missing: Missing) -> EndpointState:
-        if missing.known:
-            raise Unavailable(503, Reason.NO_SERVICE, f"{missing.host} has no port {missing.port}")
-        if not self._sidecar.egress:
-            raise Unavailable(502, Reason.EGRESS, f"{missing.host} is not a name of this mesh")
+        refusal = missing.refusal(self._sidecar.egress)
+        if refusal is not None:
+            raise refusal
         host, port = split_authority(exchange.head.authority)
         port = port or 80
         exchange.route = missing
@@ -250,14 +241,9 @@ def pick_backend(rule: RuleRoute, ready: tuple[int, ...]) -> BackendRoute:
     """The backend for the next request of a split, among the indexes ``ready``.
 
     Backends with a weight and a ready endpoint take turns; those without leave
-    their share to the others. Raises ``Unavailable``: 503, never the root instead.
+    their share to the others. Raises ``Unavailable``.
     """
-    backends = rule.backends
     index = rule.wheel.pick(ready)
-    if index >= 0:
-        return backends[index]
-    if not backends:
-        raise Unavailable(503, Reason.NO_SERVICE, f"no backend of TrafficSplit {rule.split} exists")
-    if not any(backend.weight for backend in backends):
-        raise Unavailable(503, Reason.WEIGHTS_ZERO, f"all weights of TrafficSplit {rule.split} are 0")
-    raise no_endpoint(f"no backend of TrafficSplit {rule.split} has a ready endpoint")
+    if index < 0:
+        raise rule.unready()
+    return rule.backends[index]

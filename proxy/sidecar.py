@@ -22,7 +22,7 @@ from proxy import lastgood, prometheus
 from proxy.accesslog import AccessLog
 from proxy.admin import Status, admin_application
 from proxy.contract.check import contradictions
-from proxy.contract.config import Config, File, Listeners, spiffe_id
+from proxy.contract.config import Config, File, own_addresses, spiffe_id
 from proxy.contract.report import Direction
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
@@ -89,7 +89,7 @@ class Sidecar:
             trust_domain=self._settings.trust_domain,
             contexts=lambda: self.contexts,
             spawn=self._spawn,
-            own=_own_addresses(self._settings.listeners),
+            own=own_addresses(self._settings.listeners),
             transports=Transports(direction),
             access_log=self._access_log,
         )
@@ -232,7 +232,7 @@ class Sidecar:
         listeners = self._settings.listeners
         if not listeners.admin:
             return None
-        application = admin_application(self.status, lambda: self.table.config, self.metrics)
+        application = admin_application(self.status, lambda: self.table.config, self.metrics, self._apps.auditor.shown)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         await web.SockSite(runner, bound_socket(listeners.address, listeners.admin)).start()
@@ -253,11 +253,6 @@ def _tell(background: asyncio.Task[None]) -> None:
     """Requests are served on with what there is, but somebody has to know."""
     if not background.cancelled() and background.exception() is not None:
         log.error("no more certificates and configs from now on", exc_info=background.exception())
-
-
-def _own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
-    ports = (listeners.outbound, listeners.mesh, listeners.admin, *(clear.port for clear in listeners.clear))
-    return frozenset((listeners.address, port) for port in ports)
 
 
 class _Stopped(Exception):

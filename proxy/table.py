@@ -22,8 +22,9 @@ from proxy.budget import Budgets
 from proxy.call import CallPolicy, compile_policy
 from proxy.contract.config import Breaker, Cluster, Config, Policy, Port, Rule, Service
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import ConfigRejected
+from proxy.errors import ConfigRejected, Reason, Unavailable, no_endpoint
 from proxy.matching import Matcher, canonical_host, compile_match, split_authority
+from proxy.paths import canonical_path
 from proxy.split import Wheel
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class BackendRoute:
     endpoints: tuple[EndpointState, ...]
     balancer: Balancer
     breaker: Breaker | None
+
+    def unready(self) -> Unavailable:
+        """What is answered while it has no endpoint: 503."""
+        return no_endpoint(f"{self.name} has no ready endpoint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,14 @@ class RuleRoute:
                 return matcher.name
         return None
 
+    def unready(self) -> Unavailable:
+        """What is answered while no backend takes turns: 503, never the root instead."""
+        if not self.backends:
+            return Unavailable(503, Reason.NO_SERVICE, f"no backend of TrafficSplit {self.split} exists")
+        if not any(backend.weight for backend in self.backends):
+            return Unavailable(503, Reason.WEIGHTS_ZERO, f"all weights of TrafficSplit {self.split} are 0")
+        return no_endpoint(f"no backend of TrafficSplit {self.split} has a ready endpoint")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRoute:
@@ -76,6 +89,19 @@ class PortRoute:
     """Whether a rule or the policy has a path condition."""
     policy: CallPolicy | None
 
+    def rule_for(self, head: RequestHead) -> tuple[RuleRoute | None, str]:
+        """The first split that applies to a request, and the name of the match by which (see ``RuleRoute.applies``).
+
+        Its canonical path is noted where something looks at it.
+        """
+        if self.looks_at_path:
+            head.policy_path = canonical_path(head.path).path.decode("latin-1")
+        for rule in self.rules:
+            match = rule.applies(head)
+            if match is not None:
+                return rule, match
+        return None, ""
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -84,6 +110,14 @@ class Missing:
     host: str
     port: int
     known: bool
+
+    def refusal(self, egress: bool) -> Unavailable | None:
+        """What is answered; None where names of another world are let through (``egress``)."""
+        if self.known:
+            return Unavailable(503, Reason.NO_SERVICE, f"{self.host} has no port {self.port}")
+        if not egress:
+            return Unavailable(502, Reason.EGRESS, f"{self.host} is not a name of this mesh")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,3 +232,13 @@ access_scenes = st.builds(
 split_scenes = st.builds(lambda objects, pods: Scene(objects=objects, pods=pods), _splitting, _running)
 smi_objects = st.one_of(*_splits, _target("t1"), *_bindings, *_groups, *_tcp, _udp)
 """One object of any kind of SMI."""
+whole_scenes = st.builds(
+    lambda access, splitting, namespaces, pods, policy: Scene(
+        objects=(*access, *splitting, *namespaces), pods=pods, default_policy=policy
+    ),
+    _access,
+    st.tuples(*_splits, *_services),
+    _namespaces,
+    _running,
+    st.sampled_from(("same-identity", "deny", "allow")),
+)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,14 +18,19 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.contract.config import Config, File
+from proxy.contract.config import Config, File, Sidecar
 from smi.problems import Problem
 from smi.workloads import Pod
+from translator import question as counting
 from translator.collect import Collector
+from translator.explain import question as explaining
+from translator.explain.check import check
+from translator.explain.explain import explain
+from translator.explain.mesh import Mesh, compiled, knows
 from translator.identity.rotation import IdentityShown
+from translator.local.errors import NoSuchPod
 from translator.local.state import MeshState
 from translator.observed import Observed
-from translator.question import BadQuestion, answer, question
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
 from translator.roster import Roster
@@ -89,6 +94,8 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     app.router.add_get("/debug/world", views.world)
     app.router.add_get("/debug/config/{pod:.+}", views.config)
     app.router.add_get("/debug/traffic", views.traffic)
+    app.router.add_get("/explain", views.explain)
+    app.router.add_get("/permissions", views.permissions)
     return app
 
 
@@ -174,26 +181,67 @@ class _Views:
         if world is None:
             return web.Response(status=503, text="the manifests are being read\n")
         try:
-            asked = question(request.query)
+            asked = counting.question(request.query)
             window, pods = self._knowledge.collector.window(asked.seconds), self._knowledge.roster.known()
-            return _json(await asyncio.to_thread(lambda: answer(asked, Observed.of(window, pods, world))))
-        except BadQuestion as error:
+            return _json(await asyncio.to_thread(lambda: counting.answer(asked, Observed.of(window, pods, world))))
+        except counting.BadQuestion as error:
             return web.Response(status=400, text=f"{error}\n")
         except NotThere as error:
             return web.Response(status=404, text=f"{error}\n")
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """What would become of a request, and why (``translator.explain``)."""
+        return self._told(lambda mesh, loop: explain(mesh, explaining.question(request.query.items()), loop))
+
+    async def permissions(self, request: web.Request) -> web.Response:
+        """Who may call whom, and by what (``translator.explain.check``)."""
+        return self._told(lambda mesh, loop: check(mesh, explaining.check_of(request.query.items()), loop))
+
+    def _told(self, tell: Callable[[Mesh, asyncio.AbstractEventLoop], object]) -> web.Response:
+        mesh = self._mesh()
+        if mesh is None:
+            return web.Response(status=503, text="the manifests are being read\n")
+        try:
+            return _json(tell(mesh, asyncio.get_running_loop()))
+        except NoSuchPod as error:
+            return web.Response(status=404, text=f"{error}\n")
+        except explaining.BadQuestion as error:
+            return web.Response(status=400, text=f"{error}\n")
+
+    def _mesh(self) -> Mesh | None:
+        """What explanations are made from: the sidecars as they are now."""
+        reconciler = self._knowledge.reconciler
+        if reconciler.world is None:
+            return None
+        foreseen = compiled(reconciler.world)
+
+        def config(pod: Pod, host: str) -> Config:
+            return _config_of(reconciler, pod, host)
+
+        def settings(pod: Pod) -> Sidecar:
+            try:
+                return _own_settings(self._knowledge.state.pod(pod.meta.namespace, pod.meta.name).sidecar).sidecar
+            except (OSError, msgspec.MsgspecError):
+                return foreseen.settings(pod)
+
+        return replace(foreseen, config=config, settings=settings)
 
     def _subscribers(self) -> list[Subscriber]:
         subscribers = self._knowledge.reconciler.subscribers
         return [subscribers[key] for key in sorted(subscribers)]
 
 
-def _config_of(reconciler: Reconciler, pod: Pod) -> Config:
-    """What the sidecar acknowledged; until it did, what it would be pushed."""
+def _config_of(reconciler: Reconciler, pod: Pod, host: str = "") -> Config:
+    """What the sidecar acknowledged; where it has not, or would first have to ask for ``host``, what it would get."""
     known = reconciler.subscribers.get(pod.meta.key)
-    if known is not None and known.acknowledged is not None:
-        return known.acknowledged
-    compiled = reconciler.compiled(pod, frozenset(known.hosts if known is not None else ()))
-    return compiled.config if compiled is not None else Config()
+    acknowledged = known.acknowledged if known is not None else None
+    hosts = frozenset(known.hosts if known is not None else ())
+    if acknowledged is not None and (not host or knows(acknowledged, host)):
+        return acknowledged
+    compiled = reconciler.compiled(pod, hosts | {host} if host else hosts)
+    if compiled is None:
+        return acknowledged or Config()
+    return msgspec.structs.replace(compiled.config, version=acknowledged.version if acknowledged is not None else 0)
 
 
 def _found(world: World, wanted: str) -> Pod | None:

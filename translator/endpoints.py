@@ -42,13 +42,13 @@ def service_endpoints(world: World, service: Service, port: ServicePort) -> tupl
         number = target_port(pod, port)
         if pod.ready and pod.ip and number is not None:
             # One address is one endpoint, also while a source still lists the pod that had it before.
-            endpoints.setdefault((pod.ip, number), _endpoint(world, pod, number))
+            endpoints.setdefault((pod.ip, number), endpoint_of(world, pod, number))
     return tuple(endpoints.values())
 
 
 def pod_cluster(world: World, pod: Pod, port: int) -> Cluster:
     """One container port of one pod."""
-    return Cluster(endpoints=(_endpoint(world, pod, port),) if pod.ready else ())
+    return Cluster(endpoints=(endpoint_of(world, pod, port),) if pod.ready else ())
 
 
 def pod_ports(world: World, pod: Pod) -> dict[int, str]:
@@ -67,7 +67,8 @@ def pod_ports(world: World, pod: Pod) -> dict[int, str]:
     return ports
 
 
-def _endpoint(world: World, pod: Pod, port: int) -> Endpoint:
+def endpoint_of(world: World, pod: Pod, port: int) -> Endpoint:
+    """One container port of a pod, ready or not."""
     name = pod.meta.key
     workload = f"{pod.workload_kind}/{pod.workload}" if pod.workload else ""
     if pod.meshed:

@@ -300,3 +300,19 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
     """The SPIFFE ID of a ServiceAccount: ``spiffe://<trust-domain>/ns/<ns>/sa/<sa>``."""
     return f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}"
+
+
+def own_ports(listeners: Listeners) -> frozenset[int]:
+    """The ports that are the sidecar's own: nothing of the application's is behind them."""
+    return frozenset({listeners.outbound, listeners.mesh, listeners.admin})
+
+
+def own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
+    """Where the sidecar itself listens: a request that it sent there would come back for ever."""
+    ports = (listeners.outbound, listeners.mesh, listeners.admin, *(clear.port for clear in listeners.clear))
+    return frozenset((listeners.address, port) for port in ports)
+
+
+def dialled(endpoint: Endpoint) -> tuple[str, int]:
+    """The address at which an endpoint is called."""
+    return endpoint.ip, endpoint.mesh or endpoint.listen or endpoint.port

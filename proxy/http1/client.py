@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import aiofastnet
 
+from proxy.contract.config import dialled
 from proxy.contract.spiffe import PeerRejected
 from proxy.errors import connect_failure
 from proxy.http1.response import ResponseHeads
@@ -172,7 +173,7 @@ async def open_connection(forwarding: Forwarding, endpoint: EndpointState) -> Cl
     current = forwarding.contexts() if target.mesh else None
     if target.mesh and current is None:
         raise connect_failure("this sidecar has no certificate yet")
-    address = (target.ip, target.mesh or target.listen or target.port)
+    address = dialled(target)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
             sock = await _dial(loop, address)

@@ -22,6 +22,8 @@ from translator.cli.groups import LazyGroup
         "edges": "translator.cli.edges:edges",
         "top": "translator.cli.top:top",
         "lint": "translator.cli.lint:lint",
+        "explain": "translator.cli.explain:explain",
+        "policy": "translator.cli.policy:policy",
         "convert": "translator.cli.convert:convert",
         "demo": "translator.cli.demo:demo",
         "version": "translator.cli.version:version",

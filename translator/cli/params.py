@@ -44,3 +44,14 @@ def namespace_option(command: Command) -> Command:
     return click.option(
         "-n", "--namespace", type=dns_label, default="default", show_default=True, help="The pod's namespace."
     )(command)
+
+
+def manifests_option(command: Command) -> Command:
+    """``--manifests``, for commands that can do without a mesh."""
+    return click.option(
+        "--manifests",
+        multiple=True,
+        metavar="DIR",
+        type=click.Path(exists=True),
+        help="Ask a folder of manifests instead of a running mesh: all its pods are taken to be ready.",
+    )(command)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from translator.local.errors import NoSuchPod
 from translator.local.state import MeshState, read_state
+
+if TYPE_CHECKING:
+    from smi.workloads import Pod
 
 WORKLOADS = {
     "deploy": "Deployment",
@@ -30,8 +33,12 @@ class Found(NamedTuple):
 
 
 def find_pod(state: MeshState, namespace: str, asked: str) -> Found:
+    """As ``pick``, among the pods of a running mesh."""
+    return pick(read_pods(state), namespace, asked)
+
+
+def pick(pods: list[Found], namespace: str, asked: str) -> Found:
     """The pod of this name, or the first of ``deploy/NAME`` (a ready one if there is); ``NoSuchPod`` otherwise."""
-    pods = read_pods(state)
     kind, slash, name = asked.rpartition("/")
     if slash and kind in WORKLOADS:
         suited = [pod for pod in pods if pod.kind == WORKLOADS[kind] and pod.workload == name]
@@ -55,6 +62,13 @@ def _missing(namespace: str, asked: str, pods: list[Found], suited: list[Found])
         return f"{text}: it is in {', '.join(sorted({pod.namespace for pod in suited}))} (-n)"
     names = sorted(pod.name for pod in pods if pod.namespace == namespace)
     return f"{text}: there is {', '.join(names)}" if names else f"{text}: there are no pods"
+
+
+def found_in(pod: Pod) -> Found:
+    """A pod of the world as one of ``pods.json``."""
+    phase = "Running" if pod.ready else "Pending"
+    meta = pod.meta
+    return Found(meta.namespace, meta.name, pod.workload_kind, pod.workload, pod.ready, phase, phase)
 
 
 def read_pods(state: MeshState) -> list[Found]:

@@ -16,22 +16,22 @@ from pathlib import Path
 
 import aiohttp
 
-from smi.meta import Meta
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
-from smi.workloads import Pod, Workload
+from smi.workloads import Workload
 from translator.local.addresses import Subnet, listen_port, next_host
 from translator.local.controllerprocess import Listener, keep_controller
 from translator.local.desired import Desired, desired_of
 from translator.local.environment import NO_COMMAND
 from translator.local.errors import NotReady, PodExists
+from translator.local.foreseen import pod_of
 from translator.local.listening import Listening
 from translator.local.plan import Instance, Owner, Start, owner_of, plan, settled
 from translator.local.pod import Birth, Context, RunningPod
 from translator.local.processes import Kept
 from translator.local.records import PodRecord, encode_mesh, encode_pods
 from translator.local.settings import Settings
-from translator.local.sidecar import ADMIN, MESH, RESERVED, Surroundings, container_ports, is_meshed
+from translator.local.sidecar import ADMIN, RESERVED, Surroundings, container_ports, is_meshed
 from translator.local.state import write_atomically
 
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -213,22 +213,7 @@ class Supervisor:
         meshed = is_meshed(workload, self._desired.namespaces.get(workload.meta.namespace))
         self._remark_ports(workload, meshed)
         ip = self._subnet.pod_ip(host)
-        pod = Pod(
-            meta=Meta(
-                name=start.name,
-                namespace=workload.meta.namespace,
-                labels=workload.template.labels,
-                annotations=workload.template.annotations,
-                created=datetime.now(UTC),
-            ),
-            ip=ip,
-            service_account=workload.service_account,
-            workload=workload.meta.name,
-            workload_kind=workload.kind,
-            # A port without a name still is one: its number, which no name can be, stands for it.
-            ports={p.name or str(p.port): p.port for one in workload.containers for p in one.ports},
-            mesh_port=MESH if meshed else 0,
-        )
+        pod = pod_of(workload, start.name, ip, meshed=meshed, created=datetime.now(UTC))
         return PodRecord(
             pod=pod,
             uid=secrets.token_hex(16),
