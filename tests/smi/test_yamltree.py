@@ -147,8 +147,15 @@ def test_a_billion_laughs() -> None:
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
 def test_deep_nesting(opening: str) -> None:
-    ((_, _, message),) = flaws_of(opening * 100_000)
+    ((_, _, message),) = flaws_of(opening * 2 * MAX_DEPTH)
     assert message == f"is nested more than {MAX_DEPTH} deep"
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_nesting_without_end_is_one_flaw(opening: str) -> None:
+    """Newer versions of the YAML library have a bound of their own."""
+    ((_, _, message),) = flaws_of(opening * 100_000)
+    assert "nest" in message
 
 
 def test_nesting_through_aliases_is_bounded_too() -> None:
