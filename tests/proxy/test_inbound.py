@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Any, cast
 
 import forge
 import pytest
 from eventually import eventually
-from pair import ALLOW, CLIENT, SERVER, by_hand, contexts_of, granting, paired
+from msgspec.structs import replace
+from pair import ALLOW, CLIENT, SERVER, Joined, by_hand, contexts_of, granting, paired
 from wire import HOST, OK, App, play, playing, to
 
+from proxy.contract.audit import Audit
 from proxy.contract.config import Config, HttpMatch, Inbound
 from proxy.preface import encode_preface
 from proxy.tls import MESH_ALPN, mesh_context
@@ -96,6 +99,39 @@ def test_policy_decides_on_the_callers_certificate(inbound: Inbound, status: int
             assert bool(app.requests) == (status == 200)
 
     play(scene())
+
+
+def test_audit_mode_changes_nothing_and_remembers_what_policy_would_refuse() -> None:
+    looks = granting(HttpMatch(path="/a$", headers=(("x-role", "user"),)))
+    requests = [
+        b"GET /a HTTP/1.1\r\nHost: web\r\nX-Role: user\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: web\r\nX-Role: user\r\n\r\n",
+        b"GET //a%2Fb HTTP/1.1\r\nHost: web\r\nX-Role: user\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: web\r\nX-Role: user\r\nX_Role: admin\r\n\r\n",
+    ]
+
+    async def scene() -> None:
+        async with App(lambda _: OK) as app, paired(replace(looks, audit=True), app) as mesh:
+            for request in requests:
+                assert (await mesh.near.ask(request)).status == 200
+            assert [head.split(b" ")[1] for head in app.requests] == [b"/a", b"/b", b"//a%2Fb", b"/a"]
+            assert [(one.path, one.ambiguous, one.requests, one.denied) for one in audit(mesh).seen] == [
+                ("", True, 1, 1),
+                ("/a", False, 2, 1),
+                ("/b", False, 1, 1),
+            ]
+            text = mesh.far.sidecar.counters.prometheus()
+            assert f'smi_mesh_audit_total{{target_port="{app.port}",tls="true",client_id="{CLIENT}"}} 3\n' in text
+            mesh.far.sidecar.apply(Config(version=2, inbound=looks))
+            assert [(await mesh.near.ask(request)).status for request in requests] == [200, 403, 400, 400]
+            assert sum(one.requests for one in audit(mesh).seen) == 4, "enforced: nothing more is remembered"
+
+    play(scene())
+
+
+def audit(mesh: Joined) -> Audit:
+    shown: Audit = cast(Any, mesh.far.sidecar)._apps.auditor.shown()
+    return shown
 
 
 def test_every_request_is_judged_anew_on_a_connection_that_stays() -> None:

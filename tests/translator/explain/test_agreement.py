@@ -28,6 +28,8 @@ from translator.world import World
 
 REQUESTS = int(os.environ.get("SMI_MESH_EXPLAINED", "300"))
 EACH = 20
+SERVICE = 10
+"""Drawn numbers from here on are Services that there are, those below are pods."""
 
 HOSTS = (
     *("web", "v1", "v2", "web.one", "v1.one", "web.two") * 3,
@@ -51,7 +53,7 @@ HEADERS = (
 _requests = st.tuples(
     st.integers(0, 3),
     st.sampled_from(METHODS),
-    st.sampled_from(HOSTS) | st.integers(0, 3),
+    st.sampled_from(HOSTS) | st.integers(0, 3) | st.integers(SERVICE, SERVICE + 7) | st.integers(SERVICE, SERVICE + 7),
     st.sampled_from(PORTS),
     st.sampled_from(PATHS) | st.sampled_from(scenes.PATHS),
     st.lists(st.sampled_from(HEADERS), max_size=3, unique_by=lambda text: text.lower().partition(":")[0]),
@@ -83,7 +85,11 @@ def world_of(scene: Scene, net: str, unmeshed: int, called: list[dict[str, str]]
 def question_of(world: World, drawn: Drawn) -> tuple[Pod, Question]:
     number, method, host, port, path, headers = drawn
     caller = world.pods[number]
-    if isinstance(host, int):
+    if isinstance(host, int) and host >= SERVICE:
+        services = [world.objects.services[key] for key in sorted(world.objects.services)]
+        service = services[host % len(services)]
+        host, port = f"{service.meta.name}.{service.meta.namespace}", f":{service.ports[0].port}"
+    elif isinstance(host, int):
         host = world.pods[host].ip
     if not caller.meshed:  # it has nobody who would know names
         host, port, path = world.pods[(number + 1) % 4].ip, ":8080", path if path.startswith("/") else "/"
