@@ -120,8 +120,12 @@ def test_audit_mode_changes_nothing_and_remembers_what_policy_would_refuse() -> 
                 ("/a", False, 2, 1),
                 ("/b", False, 1, 1),
             ]
-            text = mesh.far.sidecar.counters.prometheus()
-            assert f'smi_mesh_audit_total{{target_port="{app.port}",tls="true",client_id="{CLIENT}"}} 3\n' in text
+            counted = [
+                (labels.peer, totals.requests)
+                for labels, totals in mesh.far.sidecar.counters.items()
+                if labels.verdict == "audit"
+            ]
+            assert counted == [(CLIENT, 3)]
             mesh.far.sidecar.apply(Config(version=2, inbound=looks))
             assert [(await mesh.near.ask(request)).status for request in requests] == [200, 403, 400, 400]
             assert sum(one.requests for one in audit(mesh).seen) == 4, "enforced: nothing more is remembered"
