@@ -177,11 +177,6 @@ class Balancers:
         self._turns = {cluster: balancer for cluster, balancer in self._turns.items() if cluster in clusters}
 
 
-def choose(endpoints: Sequence[T], now: float, random: Callable[[], float], excluded: Collection[T] = ()) -> T | None:
-    """``EWMA.choose``."""
-    return EWMA.choose(endpoints, now, random, excluded)
-
-
 def seed_of(name: str) -> int:
     """A number from a name or a header's value, spread over 64 bits and the same in every process."""
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

@@ -6,7 +6,7 @@ referred to here: endpoints (``proxy.endpoints``) and the positions of splits
 (``Wheels``). Pure: no I/O, no clock.
 
 From a TrafficSplit's weight to an endpoint: ``Rule.wheel`` (``proxy.split``)
-picks the backend, ``proxy.balance.choose`` the endpoint inside it.
+picks the backend, the ``Balancer`` of ``proxy.balance`` the endpoint inside it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.balance import EWMA, Balancer, Balancers, Hash, LeastRequest, RoundRobin, choose, seed_of
+from proxy.balance import EWMA, Balancer, Balancers, Hash, LeastRequest, RoundRobin, seed_of
 from proxy.breaker import Circuit
 from proxy.contract.config import Balance, Breaker
 from proxy.load import DECAY, NOISE, SLOW_START, Load
@@ -146,7 +146,7 @@ def test_where_all_are_new_none_has_to_wait(balancer: Balancer, by_key: bool) ->
 def test_two_different_ones_are_drawn() -> None:
     idle, busy = Endpoint("idle"), Endpoint("busy", pending=5)
     for first in (0.0, 0.4, 0.6, 0.99):
-        assert choose([idle, busy], 0.0, dice(first, 0.0)) is idle
+        assert EWMA.choose([idle, busy], 0.0, dice(first, 0.0)) is idle
 
 
 def test_fewer_requests_in_flight_wins_for_certain() -> None:
