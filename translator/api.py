@@ -24,9 +24,9 @@ from smi.workloads import Pod
 from translator import question as counting
 from translator.collect import Collector
 from translator.explain import question as explaining
-from translator.explain.check import check
 from translator.explain.explain import explain
 from translator.explain.mesh import Mesh, compiled, knows
+from translator.explain.permissions import check
 from translator.identity.rotation import IdentityShown
 from translator.local.errors import NoSuchPod
 from translator.local.state import MeshState
@@ -194,7 +194,7 @@ class _Views:
         return self._told(lambda mesh, loop: explain(mesh, explaining.question(request.query.items()), loop))
 
     async def permissions(self, request: web.Request) -> web.Response:
-        """Who may call whom, and by what (``translator.explain.check``)."""
+        """Who may call whom, and by what (``translator.explain.permissions``)."""
         return self._told(lambda mesh, loop: check(mesh, explaining.check_of(request.query.items()), loop))
 
     def _told(self, tell: Callable[[Mesh, asyncio.AbstractEventLoop], object]) -> web.Response:

@@ -8,6 +8,8 @@ from translator.cli.columns import table
 from translator.explain.answer import Answer, Backend, Calls, Destination, Explanation, Retry, Server, Split, Target
 
 YES, NO, UNASKED = "√", "×", "-"
+MOST_PODS = 3
+"""Pods of one kind named in a line."""
 
 
 def as_text(told: Explanation) -> list[str]:
@@ -95,7 +97,8 @@ def _retry(retry: Retry) -> Iterator[tuple[str, ...]]:
 
 def _server(server: Server) -> list[str]:
     mode = " (audit mode: nothing is refused)" if server.audit else ""
-    lines = [f"server {', '.join(server.pods)}, container port {server.port}"]
+    more = f" and {len(server.pods) - MOST_PODS} more" if len(server.pods) > MOST_PODS else ""
+    lines = [f"server {', '.join(server.pods[:MOST_PODS])}{more}, container port {server.port}"]
     rows = [("policy", server.policy + mode), ("path", server.path)]
     lines += [f"  {line}" for line in table(rows)]
     lines += [f"  {line}" for line in table([_target(target) for target in server.targets])] if server.targets else []

@@ -108,7 +108,7 @@ def _of_mesh(wanted: Check, name: str) -> tuple[Permission, ...]:
 def _of_folder(wanted: Check, folders: tuple[str, ...]) -> tuple[Permission, ...]:
     # Only here is the sidecars' code needed, which a question to a running mesh should not wait for.
     from translator.cli.folder import mesh_of  # noqa: PLC0415
-    from translator.explain.check import check as checked  # noqa: PLC0415
+    from translator.explain.permissions import check as checked  # noqa: PLC0415
 
     loop = asyncio.new_event_loop()
     try:

@@ -3,5 +3,5 @@
 Belongs here: questions, the answers' shape, and what is made of the world, of compiled configs and of ``proxy``'s pure
 decisions (tables, policies, retries) to give them. All but ``reading`` is pure.
 Does not belong: deciding anything anew; printing (``translator.cli``); serving (``translator.api``).
-Next: ``explain`` for one request, ``check`` for who may call whom.
+Next: ``explain`` for one request, ``permissions`` for who may call whom.
 """

@@ -19,7 +19,7 @@ def explained(match: HttpMatch, request: Request) -> Match:
 
 def failing(match: Match) -> str:
     """The conditions that do not hold."""
-    return ", ".join(condition.condition for condition in match.conditions if not condition.holds)
+    return " and ".join(condition.condition for condition in match.conditions if not condition.holds)
 
 
 def described(match: HttpMatch) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from proxy.authorize import NOBODY, Authorizer, Caller, barred, judge
 from proxy.contract.config import Endpoint, Grant, Inbound, own_ports
 from proxy.errors import Refusal
+from proxy.paths import canonical_path
 from smi.workloads import Pod
 from translator.explain.answer import Answer, Server, Target
 from translator.explain.conditions import explained, failing
@@ -98,6 +99,8 @@ def _shown(head: RequestHead) -> str:
 
 def _targets(mesh: Mesh, pod: Pod, inbound: Inbound, caller: Caller, port: int, head: RequestHead) -> Iterator[Target]:
     """The grants in force, then the targets that name the pod and grant nothing."""
+    if not head.policy_path:  # nobody looked: the caller is nobody, or was refused for another reason
+        head.policy_path = canonical_path(head.path).path.decode("latin-1")
     for granted in inbound.grants:
         yield _target(granted, caller, port, head)
     known = {granted.target for granted in inbound.grants}
@@ -123,7 +126,7 @@ def _target(granted: Grant, caller: Caller, port: int, head: RequestHead) -> Tar
         ports = ", ".join(map(str, granted.ports or ())) or "no port"
         why.append(f"it is for port {ports}")
     if matches is not None and not any(match.accepts for match in matches):
-        why += [f"{match.name}: not {failing(match)}" for match in matches]
+        why += [f"{match.name} fails on {failing(match)}" for match in matches]
     if whole:
         accepted = next((match.name for match in matches or () if match.accepts), "")
         why = [f"source, port and match {accepted}" if accepted else "source and port"]

@@ -200,7 +200,7 @@ def _why(matches: tuple[Match, ...] | None, asked: bool, applies: bool) -> str:
         return "match " + next(match.name for match in matches if match.accepts)
     if not matches:
         return "none of its HTTPRouteGroups has a match; it never applies"
-    return "; ".join(f"{match.name}: not {failing(match)}" for match in matches)
+    return "; ".join(f"{match.name} fails on {failing(match)}" for match in matches)
 
 
 def _backends(asking: Asking, rule: RuleRoute | None, route: PortRoute, destination: Destination) -> Iterator[Backend]:
