@@ -307,6 +307,53 @@ def test_a_name_in_several_namespaces_means_the_one_in_default(known: Known) -> 
     asyncio.run(main())
 
 
+def test_an_explanation_is_of_what_the_sidecar_runs_on(known: Known) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            assert (await client.ask("/explain?url=http://web/&from=web-0"))[0] == 503
+            enter(known)
+            asked = "/explain?url=http://web/&from=web-0&namespace=shop"
+            told = json.loads((await client.ask(asked))[1])
+            assert (told["caller"]["configVersion"], told["splits"][0]["split"]) == (0, "shop/s")
+            assert told["answer"]["reason"] == "no-service"
+            subscriber = known.reconciler.subscribers["shop/web-0"]
+            subscriber.slot.offer(Config(hosts={"web.shop": Host()}))
+            subscriber.slot.take(0.0)
+            known.reconciler.acked(subscriber, subscriber.slot.version)
+            told = json.loads((await client.ask(asked))[1])
+            assert (told["caller"]["configVersion"], told["answer"]["reason"]) == (5, "egress")
+            other = json.loads((await client.ask(asked.replace("//web/", "//web.shop.svc.cluster.local:81/")))[1])
+            assert other["answer"]["reason"] == "egress", "the same host by another name"
+            first = json.loads((await client.ask(asked.replace("//web/", "//web.other/")))[1])
+            assert first["answer"]["detail"] == "web.other is not a name of this mesh", "asked for, and then known"
+            for query, status, text in (
+                ("url=http://web/&from=nobody&namespace=shop", 404, 'no pod "nobody" in namespace "shop"'),
+                ("url=http://web/", 400, "from: is missing"),
+                ("url=https://web/&from=web-0", 400, "http:// only"),
+            ):
+                got = await client.ask(f"/explain?{query}")
+                assert (got[0], text in got[1]) == (status, True), got
+
+    asyncio.run(main())
+
+
+def test_permissions(known: Known) -> None:
+    async def main() -> None:
+        async with api(known) as client:
+            enter(known)
+            found = await client.only("/permissions?to_namespace=shop")
+            assert (found["caller"], found["server"], found["port"], found["may"]) == (
+                "shop/web-0",
+                "shop/web-0",
+                80,
+                "yes",
+            )
+            assert (await client.ask("/permissions?who=me"))[0] == 400
+            assert (await client.ask("/permissions?source=nobody"))[0] == 404
+
+    asyncio.run(main())
+
+
 def test_the_world(known: Known) -> None:
     async def main() -> None:
         enter(known)
