@@ -46,6 +46,7 @@ class ClientConnection:
         "_counted",
         "_forwarding",
         "_preface",
+        "_secured",
         "blocked",
         "endpoint",
         "exchange",
@@ -71,6 +72,7 @@ class ClientConnection:
         self.usable = False
         self.blocked = False
         self.opened = self.idle_since = loop.time()
+        self._secured = endpoint.endpoint.mesh != 0
         self._preface = encode_preface(endpoint.endpoint.port) if endpoint.endpoint.mesh else b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,6 +104,17 @@ class ClientConnection:
             self.close()
             return
         self.exchange.response_received(data)
+        if self.exchange is not None and self._secured and self._was_reset():
+            self.transport.abort()
+
+    def _was_reset(self) -> bool:
+        """Whether the peer has reset the connection behind the bytes that were just read.
+
+        libuv polls a socket with an error no more, and aiofastnet reads once for
+        each time that it is told: nobody else would ever notice.
+        """
+        sock = self.transport.get_extra_info("socket")
+        return sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def eof_received(self) -> bool:
         """Part of ``asyncio.Protocol``."""
