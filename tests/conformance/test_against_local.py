@@ -13,6 +13,7 @@ from conformance.case import load
 
 SPLIT = ("weights-quantities", "weights-all-zero@v1alpha4", "root-every-spelling", "matches-or-and@v1alpha4")
 ACCESS = ("default-same-identity", "unmeshed-denied", "target-comes-and-goes", "path-canonical", "binding-pod-labels")
+RETRIES = ("retry-another-backend", "retry-budget", "breaker-ejects", "retry-never-after-denied")
 EVASION = tuple(
     case.name for case in load(Path(__file__).parents[2] / "conformance" / "cases") if case.name.startswith("evade-")
 )
@@ -25,7 +26,7 @@ def conformance(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_cases_of_both_worlds_hold() -> None:
-    played = (*SPLIT, *ACCESS, *EVASION)
+    played = (*SPLIT, *ACCESS, *RETRIES, *EVASION)
     done = conformance("-o", "junit", *(word for name in played for word in ("--case", name)))
 
     suite = ElementTree.fromstring(done.stdout)
