@@ -1,6 +1,6 @@
 """A whole mesh in this process: a sidecar for each pod at addresses of their own, mTLS between them, no controller.
 
-Configs are the compiler's; every application says who it is and what it was asked.
+Configs are the compiler's; every application says who it is and what it was asked, and fails where it is asked to.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def placed(pods: Sequence[Pod], net: str) -> tuple[Pod, ...]:
 
 @dataclass
 class Standing:
-    """The running mesh; ``mesh`` is what explanations of it are made from."""
+    """The running mesh; ``mesh`` is what explanations of it are made from, ``asked`` what applications were asked."""
 
     mesh: Mesh
+    asked: list[str]
 
     async def ask(self, caller: Pod, request: bytes, direct: tuple[str, int] | None = None) -> Answered:
         """One request of a pod through its sidecar, or ``direct`` to an address."""
@@ -73,12 +74,15 @@ async def standing(world: World, hosts: frozenset[str]) -> AsyncIterator[Standin
     def settings(pod: Pod) -> Sidecar:
         return files[pod.meta.key].sidecar
 
+    asked: list[str] = []
     async with AsyncExitStack() as stack:
         for pod in world.pods:
-            await stack.enter_async_context(_applications(pod, settings(pod).app_address if pod.meshed else pod.ip))
+            await stack.enter_async_context(
+                _applications(pod, settings(pod).app_address if pod.meshed else pod.ip, asked)
+            )
             if pod.meshed:
                 await stack.enter_async_context(_sidecar(pod, files[pod.meta.key]))
-        yield Standing(Mesh(world=world, config=config, settings=settings))
+        yield Standing(Mesh(world=world, config=config, settings=settings), asked)
 
 
 def _file(world: World, pod: Pod, hosts: frozenset[str]) -> File:
@@ -100,10 +104,10 @@ def _file(world: World, pod: Pod, hosts: frozenset[str]) -> File:
 
 
 @asynccontextmanager
-async def _applications(pod: Pod, address: str) -> AsyncIterator[None]:
+async def _applications(pod: Pod, address: str, asked: list[str]) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(lambda port=port: _Application(f"{pod.meta.key} {port}"), address, bound)  # type: ignore[misc]
+        await loop.create_server(lambda port=port: _Application(f"{pod.meta.key} {port}", asked), address, bound)  # type: ignore[misc]
         for port, bound in CONTAINER_PORTS.items()
     ]
     try:
@@ -114,10 +118,11 @@ async def _applications(pod: Pod, address: str) -> AsyncIterator[None]:
 
 
 class _Application(asyncio.Protocol):
-    """Answers each head with its name and the request line's target."""
+    """Answers each head with its name and the request line's target; 503 where that ends in ``/fail``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, asked: list[str]) -> None:
         self._name = name
+        self._asked = asked
         self._received = b""
         self.transport: asyncio.Transport
 
@@ -128,8 +133,11 @@ class _Application(asyncio.Protocol):
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
-            body = self._name.encode() + b" " + head.split(b" ", 2)[1]
-            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            method, target, _ = head.split(b" ", 2)
+            self._asked.append(f"{method.decode()} {target.decode('latin-1')}")
+            body = self._name.encode() + b" " + target
+            status = b"503 Service Unavailable" if target.endswith(b"/fail") else b"200 OK"
+            self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
 
 
 @asynccontextmanager
