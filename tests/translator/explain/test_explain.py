@@ -236,6 +236,35 @@ def test_where_pods_disagree_it_depends() -> None:
     assert [len(server.pods) for server in explanation.servers] == [2, 1]
 
 
+def test_each_server_gets_the_path_that_its_own_policy_makes_of_it() -> None:
+    apart = WORKLOADS.replace("serviceAccountName: web", "serviceAccountName: other", 1)
+    bare, named = told(mesh_of(SHOP, apart), "GET http://web//%61pi").servers
+    assert (bare.policy, bare.path) == (SAME, "//%61pi")
+    assert (named.policy, named.path) == ("TrafficTargets", "/api")
+    other = SHOP.replace("name: web}\n  sources", "name: other}\n  sources")
+    named, bare = told(mesh_of(other, apart), "GET http://web//%61pi").servers
+    assert [(one.policy, one.path) for one in (named, bare)] == [("TrafficTargets", "/api"), (SAME, "//%61pi")]
+
+
+def test_a_source_may_be_a_pod_by_its_labels() -> None:
+    binding = (
+        "---\napiVersion: access.smi-spec.io/v1alpha4\nkind: IdentityBinding\nmetadata: {name: labelled}\n"
+        "spec: {schemes: {podLabelSelector: {matchLabels: {app: client}}}}\n"
+    )
+    bound = SHOP.replace("{kind: ServiceAccount, name: client}", "{kind: IdentityBinding, name: labelled}")
+    mesh = mesh_of(bound, binding, WORKLOADS)
+    assert told(mesh, "GET http://web/api").answer.allowed
+    assert not told(mesh, "GET http://web/api", "deploy/operator").answer.allowed
+
+
+def test_headers_that_no_application_may_write_count_for_nothing() -> None:
+    split = SHOP.replace('x-beta: "1"', 'smi-mesh-client-id: ".*"')
+    for header in ("smi-mesh-client-id: default/admin", "Connection: x"):
+        assert splits(told(mesh_of(split, WORKLOADS), "GET http://web/", "deploy/client", header))[0][2] is False
+    dropped = told(MESH, "GET http://web/", "deploy/client", "X-Beta: 1", "Connection: x-beta")
+    assert splits(dropped)[0][2] is False
+
+
 def test_a_caller_that_is_not_there() -> None:
     with pytest.raises(NoSuchPod, match='no pod "deploy/clint" in namespace "default": there is client-'):
         told(MESH, "GET http://web/", "deploy/clint")
