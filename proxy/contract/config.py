@@ -308,8 +308,11 @@ def own_ports(listeners: Listeners) -> frozenset[int]:
 
 
 def own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
-    """Where the sidecar itself listens: a request that it sent there would come back for ever."""
-    ports = (listeners.outbound, listeners.mesh, listeners.admin, *(clear.port for clear in listeners.clear))
+    """Where the sidecar itself takes requests in the clear: one that it sent there would come back for ever.
+
+    Its mesh listener is none of them: a pod that calls its own Service gets there, and on to its application.
+    """
+    ports = (listeners.outbound, listeners.admin, *(clear.port for clear in listeners.clear))
     return frozenset((listeners.address, port) for port in ports)
 
 

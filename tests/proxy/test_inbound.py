@@ -14,7 +14,7 @@ from pair import ALLOW, CLIENT, SERVER, Joined, by_hand, contexts_of, granting, 
 from wire import HOST, OK, App, play, playing, to
 
 from proxy.contract.audit import Audit
-from proxy.contract.config import Config, HttpMatch, Inbound
+from proxy.contract.config import Config, Endpoint, HttpMatch, Inbound
 from proxy.preface import encode_preface
 from proxy.tls import MESH_ALPN, mesh_context
 
@@ -428,5 +428,20 @@ def test_two_callers_never_share_an_identity() -> None:
                 b"other/caller",
                 b"default/client",
             ]
+
+    play(scene())
+
+
+def test_a_pod_that_calls_its_own_service_gets_there() -> None:
+    async def scene() -> None:
+        contexts = contexts_of(SERVER, "server-0.default.pod")
+        async with (
+            App(lambda _: OK) as app,
+            playing(to(inbound=ALLOW), pod="server-0", account="server", contexts=contexts, app=app) as mesh,
+        ):
+            itself = Endpoint(ip=HOST, port=app.port, mesh=mesh.mesh, identity=SERVER, pod="server-0")
+            mesh.sidecar.apply(to(itself, version=2, inbound=ALLOW))
+            assert (await mesh.ask(GET)).status == 200
+            assert b"smi-mesh-client-id: default/server" in app.requests[0]
 
     play(scene())
