@@ -23,6 +23,8 @@ class CallPolicy:
     budget: Budget | None
     limits: Limits
     request_timeout: float | None
+    timed: bool
+    """Whether there is any time-out."""
 
     @property
     def looks_at_path(self) -> bool:
@@ -32,11 +34,13 @@ class CallPolicy:
 
 def compile_policy(policy: Policy, budget: Budget | None) -> CallPolicy:
     """Make a policy ready. Raises ``ConfigRejected`` for a pattern that is not RE2."""
+    limits = Limits.of(policy)
     return CallPolicy(
         retry=None if policy.retry is None else compile_retry(policy.retry),
         budget=budget,
-        limits=Limits.of(policy),
+        limits=limits,
         request_timeout=policy.request_timeout,
+        timed=limits != Limits(),
     )
 
 
@@ -66,6 +70,11 @@ class Call:
         self.last = began
         self.answered = NEVER
         self.waits_until = NEVER
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything can run out now."""
+        return self._policy.timed or self.waits_until != NEVER
 
     def waits(self, now: float) -> bool:
         """No endpoint is ready: whether the request waits for one (then ``waits_until`` says how long)."""

@@ -46,6 +46,8 @@ class Patience:
     def progress(self, *, sent: bool, answered: bool) -> None:
         """Bytes went on; ``sent``: the whole request is out, ``answered``: the answer's head is here."""
         call = self.call
+        if not call.timed:
+            return
         now = call.last = self._loop.time()
         if sent and call.sent == NEVER:
             call.sent = now
@@ -55,6 +57,8 @@ class Patience:
 
     def watch(self) -> None:
         """See to it that the first of the times to run out is noticed."""
+        if not self.call.timed:
+            return
         due, _ = self.call.next()
         if due < self._due:
             if self._timer is not None:
