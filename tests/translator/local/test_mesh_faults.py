@@ -145,7 +145,8 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         "web.yaml",
         one.servers("web", 3),
         annotated(service("web"), **RETRIES, **BREAKER),
-        annotated(service("sticky", "web"), **{"balancer.smi-mesh.io/algorithm": "hash:x-user"}),
+        one.servers("sticky", 3),
+        annotated(service("sticky"), **{"balancer.smi-mesh.io/algorithm": "hash:x-user"}),
     )
     chain = {"a": "b", "b": "c", "c": ""}
     one.write(
@@ -219,15 +220,15 @@ def test_an_answer_that_breaks_is_seen_but_not_for_long(mesh: Mesh) -> None:
 
 
 def test_a_header_value_keeps_its_endpoint_through_a_fault(mesh: Mesh) -> None:
-    mesh.ready()
+    mesh.ready("sticky")
     owner = {user: set(mesh.ask(10, "http://sticky/", **{"X-User": user})) for user in "abcdefgh"}
     assert all(len(pods) == 1 for pods in owner.values())
     (name,) = owner["a"]
-    victim = next(pod for pod in mesh.ready() if pod["name"] == name)
+    victim = next(pod for pod in mesh.ready("sticky") if pod["name"] == name)
 
     os.kill(victim["app"]["pid"], signal.SIGSTOP)
     try:
-        until(lambda: not next(pod for pod in mesh.pods("web") if pod["name"] == name)["ready"], "it is missed")
+        until(lambda: not next(pod for pod in mesh.pods("sticky") if pod["name"] == name)["ready"], "it is missed")
         elsewhere = {user: set(mesh.ask(10, "http://sticky/", **{"X-User": user})) for user in owner}
     finally:
         os.kill(victim["app"]["pid"], signal.SIGCONT)
