@@ -122,3 +122,9 @@ class TopAnswer(Struct, frozen=True, kw_only=True):
 
 
 Answer = StatAnswer | SplitAnswer | RouteAnswer | EdgeAnswer | TopAnswer
+
+
+def short(identity: str) -> str:
+    """A SPIFFE ID as ``namespace/serviceaccount``; other text as it is."""
+    parts = identity.split("/")
+    return f"{parts[4]}/{parts[6]}" if len(parts) == 7 else identity

@@ -70,7 +70,13 @@ def test_smi_works_from_the_wheel_alone(installed: Path, tmp_path: Path) -> None
 
     done = subprocess.run(command, env=where, cwd=tmp_path, capture_output=True, text=True, check=True)
 
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["canary", "header-canary", "access", "retries"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "canary",
+        "header-canary",
+        "access",
+        "mtls",
+        "retries",
+    ]
 
 
 @pytest.mark.parametrize("lock", LOCKS)

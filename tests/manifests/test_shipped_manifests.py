@@ -13,7 +13,7 @@ SHIPPED = [*(path for name in manifests.demos() for path in sorted(manifests.dem
 
 
 def test_the_demos_are_found_by_name() -> None:
-    assert manifests.demos() == ("access", "canary", "header-canary", "retries")
+    assert manifests.demos() == ("access", "canary", "header-canary", "mtls", "retries")
     assert all((manifests.demo(name) / "app.yaml").is_file() for name in manifests.demos())
 
 

@@ -6,7 +6,7 @@ import click
 
 from translator.cli import traffic
 from translator.cli.params import mesh_option
-from translator.rows import EdgeAnswer, EdgeRow
+from translator.rows import EdgeAnswer, EdgeRow, short
 
 HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
 
@@ -45,9 +45,3 @@ def line(row: EdgeRow, *, wide: bool) -> tuple[str, ...]:
     )
     more = (traffic.share(row.stats.success_rate), traffic.rate(row.stats), str(row.stats.requests)) if wide else ()
     return (*(cell or traffic.NOTHING for cell in cells), *more)
-
-
-def short(identity: str) -> str:
-    """``namespace/serviceaccount``."""
-    parts = identity.split("/")
-    return f"{parts[4]}/{parts[6]}" if len(parts) == 7 else identity

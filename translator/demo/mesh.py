@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from translator.demo.scenario import Edit
+from translator.rows import short
 
 OUTBOUND_PORT = 4140
 """Where a sidecar is an HTTP proxy for its pod."""
@@ -74,8 +75,15 @@ class Mesh:
             if time.monotonic() > deadline:
                 raise DemoError(f"not all pods of {workload} became ready within {READY_TIMEOUT:.0f} s")
 
+    def edges(self) -> dict[str, int]:
+        """Requests so far, as ``smi edges`` shows them: ``CLIENT_ID → SERVER_ID SECURED``."""
+        done = _run(self, "edges", "--all-namespaces", "--time-window", "10m", "--output", "json")
+        if done.returncode != 0:
+            raise DemoError(f"smi edges failed:\n{done.stderr}")
+        return {_edge(row): int(row["stats"]["requests"]) for row in json.loads(done.stdout)["rows"]}
+
     def _pods(self) -> list[dict[str, Any]]:
-        done = _smi(self, "status", "-o", "json")
+        done = _run(self, "local", "status", "-o", "json")
         if done.returncode != 0:
             raise DemoError(f"smi local status failed:\n{done.stderr}")
         pods: list[dict[str, Any]] = json.loads(done.stdout)["pods"]
@@ -101,13 +109,13 @@ def running(demo: str, manifests: Path, prepare: Edit | None, *, keep: bool) -> 
         kept = keep
     finally:
         if not kept:
-            _smi(mesh, "down")
+            _run(mesh, "local", "down")
             shutil.rmtree(place, ignore_errors=True)
 
 
 def _up(mesh: Mesh) -> None:
     arguments = _command(
-        mesh.name, "up", str(mesh.folder), "--detach", "--port", "0", "--timeout", f"{UP_TIMEOUT:.0f}s"
+        mesh.name, "local", "up", str(mesh.folder), "--detach", "--port", "0", "--timeout", f"{UP_TIMEOUT:.0f}s"
     )
     with subprocess.Popen(
         arguments,
@@ -126,9 +134,14 @@ def _up(mesh: Mesh) -> None:
         raise DemoError(f"smi local up failed:\n{errors}")
 
 
-def _smi(mesh: Mesh, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _edge(row: dict[str, Any]) -> str:
+    client, server = (short(row[side]) or "-" for side in ("clientId", "serverId"))
+    return f"{client} → {server} {'√' if row['secured'] else '×'}"
+
+
+def _run(mesh: Mesh, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        _command(mesh.name, verb, *arguments),
+        _command(mesh.name, *command),
         env=_environment(mesh),
         capture_output=True,
         text=True,
@@ -141,5 +154,5 @@ def _environment(mesh: Mesh) -> dict[str, str]:
     return {**os.environ, **({"SMI_MESH_HOME": str(mesh.home)} if mesh.home else {})}
 
 
-def _command(name: str, verb: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "translator.cli", "local", verb, *arguments, "--name", name]
+def _command(name: str, *command: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "translator.cli", *command, "--name", name]

@@ -7,8 +7,10 @@ before or after the change.
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,12 @@ from translator.demo.traffic import NO_ANSWER, Tally, Traffic
 
 REFRESH = 0.1
 """Seconds between two looks at the numbers: the live table's rhythm."""
+
+REPORTED = 10.0
+"""Seconds until the controller has heard of all requests; it takes one or two."""
+
+APP_PORT = 8080
+"""Where a demo's servers are called without a sidecar of one's own."""
 
 GIVE_UP = 3
 """Requests without any answer after which the rest need not be waited for."""
@@ -50,6 +58,10 @@ class Stage(Protocol):
 
     def wait_until_ready(self, workload: str) -> None:
         """Returns when all pods of ``workload`` are ready."""
+        ...
+
+    def edges(self) -> dict[str, int]:
+        """Requests so far by identities, as in ``Scenario.edges``."""
         ...
 
 
@@ -98,11 +110,28 @@ def play(scenario: Scenario, mesh: Stage, watch: Watch) -> Report:
     with Traffic(mesh.address(scenario.client), OUTBOUND_PORT, scenario.url) as traffic:
         for index, step in enumerate(scenario.steps):
             between = _change(scenario, index, mesh, traffic)
-            measured = _measure(step, mesh, traffic, partial(watch, index))
+            with _caller(step, mesh, traffic) as caller:
+                measured = _measure(step, mesh, caller, partial(watch, index))
             outcomes.append(_judge(step, measured))
             lost += _lost(between, step, scenario.steps[max(0, index - 1)])
+    if scenario.edges:
+        outcomes.append(_seen(scenario.edges, mesh))
     outcomes.append(_nothing_lost(lost))
     return Report(demo=scenario.name, steps=tuple(outcomes))
+
+
+def _caller(step: Step, mesh: Stage, client: Traffic) -> AbstractContextManager[Traffic]:
+    if step.past_mesh:
+        return Traffic(mesh.address(step.past_mesh), APP_PORT, "/")
+    return nullcontext(client)
+
+
+def _seen(due: Mapping[str, int], mesh: Stage) -> Outcome:
+    """Sidecars tell what they counted now and then: looks until all of it is there, or for ``REPORTED``."""
+    deadline = time.monotonic() + REPORTED
+    while (observed := mesh.edges()) != due and time.monotonic() < deadline:
+        time.sleep(REFRESH)
+    return Outcome(name="what smi edges shows", expected=due, observed=observed, ok=observed == due)
 
 
 def _change(scenario: Scenario, index: int, mesh: Stage, traffic: Traffic) -> Counter[str]:

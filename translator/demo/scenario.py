@@ -38,7 +38,9 @@ class Step:
     ``enforced_by`` names the workload whose sidecars carry the change out.
     ``chance`` is by how many answers a kind in ``due`` may be off where the
     servers throw dice. ``awaits`` names a workload whose
-    pods are all ready when a request begins; empty: nobody looks.
+    pods are all ready when a request begins; empty: nobody looks. ``past_mesh``
+    names a workload whose pod is called at its own address, by somebody who has
+    no sidecar; empty: the client calls.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Step:
     enforced_by: str = ""
     chance: int = 0
     awaits: str = ""
+    past_mesh: str = ""
 
     @property
     def requests(self) -> int:
@@ -57,7 +60,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One demo: ``client`` calls ``url`` on the folder ``name`` of the demos, after ``prepare`` has edited its copy."""
+    """One demo: ``client`` calls ``url`` on the folder ``name`` of the demos, after ``prepare`` has edited its copy.
+
+    ``edges`` is what ``smi edges`` must show in the end, as far as there is
+    something: requests by identities and whether the connection was secured.
+    """
 
     name: str
     about: str
@@ -65,6 +72,7 @@ class Scenario:
     url: str
     steps: tuple[Step, ...]
     prepare: Edit | None = None
+    edges: Mapping[str, int] = field(default_factory=dict)
 
 
 def holds(due: Mapping[str, int], got: Mapping[str, int], chance: int = 0) -> bool:
@@ -123,7 +131,7 @@ def add(source: Path) -> Edit:
 
 def scenarios(folder: Callable[[str], Path]) -> tuple[Scenario, ...]:
     """All demos. ``folder`` gives the folder of a demo's manifests by its name."""
-    return (_canary(), _header_canary(), _access(folder("access")), _retries(folder("retries")))
+    return (_canary(), _header_canary(), _access(folder("access")), _mtls(), _retries(folder("retries")))
 
 
 def _canary() -> Scenario:
@@ -200,6 +208,20 @@ def _access(manifests: Path) -> Scenario:
                 enforced_by="b",
             ),
         ),
+    )
+
+
+def _mtls() -> Scenario:
+    return Scenario(
+        name="mtls",
+        about="a and b prove to each other who they are; smi edges shows it, and who could not",
+        client="a",
+        url="http://b/",
+        steps=(
+            Step(name="a calls b", due={"b": 200}),
+            Step(name="somebody without a sidecar calls b's pod", due={"b": 0, "403 no-identity": 50}, past_mesh="b"),
+        ),
+        edges={"default/a → default/b √": 200, "- → default/b ×": 50},
     )
 
 

@@ -11,7 +11,7 @@ from translator.cli import edges, main, routes, top
 from translator.cli.stat import split_table, stat_table
 from translator.cli.traffic import milliseconds, rate, share
 from translator.resources import Resource, resource
-from translator.rows import EdgeRow, RouteRow, SplitRow, StatRow, Stats, TopRow
+from translator.rows import EdgeRow, RouteRow, SplitRow, StatRow, Stats, TopRow, short
 
 NONE = Stats(
     requests=0, success=0, failure=0, success_rate=None, rps=0.0,
@@ -106,7 +106,7 @@ def test_edges() -> None:
         "10.0rps",
         "300",
     )
-    assert edges.short("spiffe://other.example/workload") == "spiffe://other.example/workload"
+    assert short("spiffe://other.example/workload") == "spiffe://other.example/workload"
 
 
 def test_top() -> None:

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ class FakeMesh:
 
     def __init__(self) -> None:
         self.version = 1
+        self.shown: Iterator[dict[str, int]] = iter(())
         self.waits: list[tuple[str, int]] = []
         self.requests: list[tuple[str, str, str]] = []
 
@@ -86,6 +88,9 @@ class FakeMesh:
 
     def wait_for_change(self, workload: str, before: dict[str, int]) -> None:
         assert before == {f"{workload}-0": self.version - 1}
+
+    def edges(self) -> dict[str, int]:
+        return next(self.shown)
 
     def wait_until_ready(self, workload: str) -> None:
         self.waits.append((workload, len(self.requests)))
@@ -147,6 +152,35 @@ def test_each_request_of_a_step_that_awaits_pods_waits_for_them(monkeypatch: pyt
 
     assert report.ok
     assert mesh.waits == [("web", 0), ("web", 1), ("web", 2)]
+
+
+def test_what_edges_show_is_looked_at_until_all_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, due = FakeMesh(), {"default/a → default/b √": 3}
+    mesh.shown = iter(({}, {"default/a → default/b √": 2}, due))
+    with serving(Proxy(V1), monkeypatch):
+        report = play(
+            replace(scenario(Step(name="one", due={"Version 1": 3})), edges=due), mesh, lambda _index, _tally: None
+        )
+
+    assert report.ok
+    assert report.steps[1].observed == due
+
+
+def test_edges_that_show_something_else_fail_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPORTED", 0.0)
+    mesh = FakeMesh()
+    mesh.shown = itertools.repeat({"default/a → default/b ×": 3})
+    with serving(Proxy(V1), monkeypatch):
+        steps = replace(scenario(Step(name="one", due={"Version 1": 3})), edges={"default/a → default/b √": 3})
+        assert not play(steps, mesh, lambda _index, _tally: None).ok
+
+
+def test_a_step_past_the_mesh_calls_the_pod_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Proxy(V1), monkeypatch) as proxy:
+        monkeypatch.setattr(module, "APP_PORT", proxy.server_port)
+        assert run(scenario(Step(name="one", due={"Version 1": 2}, past_mesh="web"))).ok
+
+    assert [path for _, path, _ in proxy.requests] == ["/", "/"]
 
 
 def test_where_the_servers_throw_dice_a_step_holds_within_its_chance(monkeypatch: pytest.MonkeyPatch) -> None:
