@@ -18,7 +18,7 @@ from proxy.contract.report import Labels
 from proxy.contract.report import Verdict as Word
 from proxy.counters import MAX_SERIES, Series
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import no_endpoint
+from proxy.errors import Reason, no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.table import Table
@@ -112,7 +112,12 @@ def _labels(down: ServerConnection, verdict: Verdict | None) -> Labels:
     """What a request is counted as; without a verdict: it was refused before policy was asked."""
     judged: Word = ""
     if verdict is not None:
-        judged = "allow" if verdict.reason is None else "deny" if verdict.enforced else "audit"
+        if verdict.reason is None:
+            judged = "allow"
+        elif not verdict.enforced:
+            judged = "audit"
+        elif verdict.reason is not Reason.BAD_REQUEST:  # which no policy has looked at
+            judged = "deny"
     return Labels(
         direction="inbound",
         destination=str(down.port),
