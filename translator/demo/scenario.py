@@ -221,7 +221,7 @@ def _mtls() -> Scenario:
             Step(name="a calls b", due={"b": 200}),
             Step(name="somebody without a sidecar calls b's pod", due={"b": 0, "403 no-identity": 50}, past_mesh="b"),
         ),
-        edges={"default/a → default/b √": 200, "- → default/b ×": 50},
+        edges={"default/a → default/b √": 200, "- → - ×": 50},
     )
 
 

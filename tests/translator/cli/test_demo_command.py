@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         ("canary", {"Version 1": 900, "Version 2": 100}, {"Version 1": 0, "Version 2": 1000}),
         ("header-canary", {"Version 1": 300, "Version 2": 0}, {"Version 1": 300, "Version 2": 0}),
         ("access", {"b": 0, "403 denied": 200}, {"b": 0, "403 denied": 200}),
-        ("mtls", {"b": 200}, {"default/a → default/b √": 200, "- → default/b ×": 50}),
+        ("mtls", {"b": 200}, {"default/a → default/b √": 200, "- → - ×": 50}),
         ("retries", {"answered": 100, "503": 100}, {"answered": 12, "502 reset": 0, "no answer": 0}),
     ],
 )
