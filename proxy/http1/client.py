@@ -98,13 +98,15 @@ class ClientConnection:
 
     def data_received(self, data: bytes) -> None:
         """Part of ``asyncio.Protocol``."""
-        if self.exchange is None:
+        exchange = self.exchange
+        if exchange is None:
             # Bytes nobody asked for would be taken for the next request's answer.
             self.endpoint.forget(self)
             self.close()
             return
-        self.exchange.response_received(data)
-        if self.exchange is not None and self._secured and self._was_reset():
+        exchange.response_received(data)
+        # Asked anew: with its answer whole the exchange has let go of the connection.
+        if self._secured and self.exchange is not None and self._was_reset():
             self.transport.abort()
 
     def _was_reset(self) -> bool:
