@@ -107,7 +107,11 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One port of a Service: the first rule that matches decides, otherwise ``cluster``."""
+    """One port of a Service: the first rule that matches decides, otherwise ``cluster``.
+
+    ``protocol`` is what ``appProtocol`` or the port's name says (``http``, ``grpc``, ``tcp``, …), ``opaque`` where the
+    bytes are to be relayed unread; empty: whatever the first bytes are.
+    """
 
     cluster: str
     rules: tuple[Rule, ...] = ()
@@ -190,7 +194,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     """Who may call this pod. As soon as ``named`` is true only ``grants`` count.
 
     ``unmeshed``: callers in the clear are let in whatever the grants say.
-    ``audit``: nothing is refused, what would be is counted.
+    ``audit``: nothing is refused, what would be is counted. ``opaque``: container ports whose bytes are relayed unread.
     """
 
     default_policy: DefaultPolicy = "same-identity"
@@ -198,6 +202,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...] = ()
     unmeshed: bool = False
     audit: bool = False
+    opaque: tuple[int, ...] = ()
 
 
 class Trust(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -233,13 +238,37 @@ class ClearListener(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Listeners(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the sidecar listens; a port 0 switches a listener off."""
+    """Where the sidecar listens; a port 0 switches a listener off.
+
+    ``address`` is the pod's own. ``redirected`` is the port in the clear to which the pod's kernel redirects what comes
+    for any other port; which one was meant is the connection's original destination. With ``transparent`` the
+    outbound listener takes redirected connections too, and listens on loopback alone.
+    """
 
     address: str
     outbound: int = 4140
     mesh: int = 4143
     admin: int = 4191
     clear: tuple[ClearListener, ...] = ()
+    redirected: int = 0
+    transparent: bool = False
+
+
+class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A probe of the application that the admin port serves in the kubelet's name, at ``/probe/<name>``.
+
+    ``kind`` tells how the application is asked at ``port`` of the pod's address. ``path``, ``scheme`` and ``headers``
+    belong to ``http``, ``service`` to ``grpc``. ``timeout`` is in seconds.
+    """
+
+    name: str
+    kind: Literal["http", "tcp", "grpc"]
+    port: int
+    path: str = "/"
+    scheme: Literal["http", "https"] = "http"
+    headers: tuple[tuple[str, str], ...] = ()
+    service: str = ""
+    timeout: float = 1.0
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -269,7 +298,7 @@ class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``app_address`` is where the application listens, ``app_ports`` on which port
     where that is not the container port (it may not bind it); ``egress`` lets names of
     another world through. ``state`` is the folder for the last good config.
-    ``access_log``: one line for each request, of which kind; empty: none.
+    ``access_log``: one line for each request, of which kind; empty: none. ``probes``: what the kubelet asks through us.
     """
 
     pod: str
@@ -288,6 +317,7 @@ class Sidecar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     access_log: AccessLog = ""
     app_ports: dict[int, int] = {}
     workload_kind: str = ""
+    probes: tuple[Probe, ...] = ()
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
