@@ -10,9 +10,11 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+from conformance import cluster, local
 from conformance.case import Case, load
-from conformance.local import SETTLE, LocalMesh
-from conformance.mesh import MeshError
+from conformance.cluster import ClusterMesh
+from conformance.local import LocalMesh
+from conformance.mesh import Mesh, MeshError
 from conformance.report import as_json, as_junit, line, verdict
 from conformance.run import Result, run
 
@@ -28,9 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         sys.stdout.writelines(f"{case.name:48} {case.about}\n" for case in cases)
         return 0
-    mesh = LocalMesh(smi=tuple(shlex.split(options.smi)), settle=options.settle)
     try:
-        results = run(cases, mesh, here / "worlds", _show if options.output == "table" else _show_error)
+        results = run(cases, _mesh(options), here / "worlds", _show if options.output == "table" else _show_error)
     except MeshError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -41,13 +42,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m conformance", description="SMI conformance, black box.")
-    parser.add_argument("--mesh", choices=["local"], default="local", help="the kind of mesh")
+    parser.add_argument("--mesh", choices=["local", "cluster"], default="local", help="the kind of mesh")
     parser.add_argument("--case", action="append", default=[], metavar="NAME", help="only these; * and ? are wildcards")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("-o", "--output", choices=["table", "json", "junit"], default="table")
-    parser.add_argument("--settle", type=float, default=SETTLE, metavar="SECONDS", help="pause after each change")
+    parser.add_argument(
+        "--settle",
+        type=float,
+        metavar="SECONDS",
+        help=f"pause after each change (local: {local.SETTLE:g}, cluster: {cluster.SETTLE:g})",
+    )
     parser.add_argument("--smi", default=_smi(), metavar="COMMAND", help="local: the smi command line to test")
+    parser.add_argument("--kubectl", default="kubectl", metavar="COMMAND", help="cluster: the kubectl command line")
+    parser.add_argument("--image", default="", help="cluster: any image with Python 3, instead of the worlds' own")
     return parser
+
+
+def _mesh(options: argparse.Namespace) -> Mesh:
+    if options.mesh == "local":
+        settle = local.SETTLE if options.settle is None else options.settle
+        return LocalMesh(smi=tuple(shlex.split(options.smi)), settle=settle)
+    settle = cluster.SETTLE if options.settle is None else options.settle
+    return ClusterMesh(kubectl=tuple(shlex.split(options.kubectl)), image=options.image, settle=settle)
 
 
 def _wanted(case: Case, patterns: list[str]) -> bool:

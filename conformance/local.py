@@ -18,6 +18,7 @@ import yaml
 
 from conformance import client
 from conformance.mesh import Heard, MeshError, World
+from conformance.sessions import Sessions, enter, split
 
 SETTLE = 0.5
 """Seconds a saved change is given. Local mode promises 100 ms; the rest is for a busy machine."""
@@ -50,14 +51,17 @@ class LocalMesh:
 
 @dataclass(slots=True, kw_only=True)
 class LocalWorld:
-    """One mesh: the folder it follows, where its state is, and a session in each pod that has been called from."""
+    """One mesh: the folder it follows, and where its state is."""
 
     smi: tuple[str, ...]
     name: str
     folder: Path
     home: Path
     settle: float
-    _callers: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    _sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sessions = Sessions(self._enter)
 
     def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """See ``conformance.mesh.World``."""
@@ -72,16 +76,15 @@ class LocalWorld:
 
     def send(self, caller: str, order: Mapping[str, Any]) -> Heard:
         """See ``conformance.mesh.World``."""
-        said = self._tell(caller, order)
-        return Heard(answers=said["answers"], heard=said["heard"], failure=said["failure"])
+        return self._sessions.send(caller, order)
 
     def arrived(self, workload: str) -> int:
         """See ``conformance.mesh.World``."""
-        return int(self._tell(workload, {"count": True})["arrived"])
+        return self._sessions.arrived(workload)
 
     def address(self, workload: str) -> str:
         """See ``conformance.mesh.World``."""
-        namespace, name = _split(workload)
+        namespace, name = split(workload)
         for pod in json.loads(self.smi_local("status", "-o", "json"))["pods"]:
             if (pod["namespace"], pod["workload"]) == (namespace, name):
                 return str(pod["ip"])
@@ -97,39 +100,14 @@ class LocalWorld:
 
     def close(self) -> None:
         """Ends the sessions in the pods."""
-        for process in self._callers.values():
-            process.communicate()
+        self._sessions.close()
 
     @property
     def _environment(self) -> dict[str, str]:
         """A state folder of its own: nothing is left behind, and no other mesh can have the name."""
         return {**os.environ, "SMI_MESH_HOME": str(self.home)}
 
-    def _tell(self, caller: str, order: Mapping[str, Any]) -> dict[str, Any]:
-        process = self._callers.get(caller) or self._enter(caller)
-        if process.stdin is None or process.stdout is None:
-            raise MeshError(f"{caller} has no standard input and output")
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise MeshError(f"the caller in {caller} ended with {process.wait()}")
-        return dict(json.loads(line))
-
-    def _enter(self, caller: str) -> subprocess.Popen[str]:
-        namespace, name = _split(caller)
+    def _enter(self, namespace: str, name: str) -> subprocess.Popen[str]:
         where = ["--name", self.name, "-n", namespace, f"deploy/{name}"]
-        process = subprocess.Popen(
-            [*self.smi, "local", "exec", *where, "--", "python3", str(Path(client.__file__).resolve())],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._callers[caller] = process
-        return process
-
-
-def _split(workload: str) -> tuple[str, str]:
-    namespace, _, name = workload.rpartition("/")
-    return namespace or "default", name
+        script = str(Path(client.__file__).resolve())
+        return enter([*self.smi, "local", "exec", *where, "--", "python3", script], self._environment)
