@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance crds fmt lock clean help
+.PHONY: demo test check tests conformance e2e crds fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
 	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
 	@echo "make check  all of that without the tests"
 	@echo "make conformance  all black-box cases against a local mesh"
+	@echo "make e2e    end-to-end tests on the cluster that KUBECONFIG names; its nodes have the images already"
 	@echo "make crds   write manifests/crds anew"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
@@ -36,6 +37,11 @@ tests:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
 	$(BIN)/pytest --native -q tests/proxy
+
+# The mesh's image is SMI_MESH_IMAGE (localhost/smi-mesh:dev), applications run on SMI_MESH_APP_IMAGE (localhost/python:slim).
+e2e:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 conformance:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

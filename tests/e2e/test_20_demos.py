@@ -1,0 +1,114 @@
+"""The demos on a cluster, with the very manifests that local mode plays them with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from cluster import DEMOS, Place, place, smi
+
+pytestmark = pytest.mark.usefixtures("mesh")
+
+CLIENT = "deploy/client"
+
+
+def ask(
+    where: Place, url: str, times: int, method: str = "GET", caller: str = CLIENT, **headers: str
+) -> dict[str, int]:
+    """Answers by kind."""
+    answers: dict[str, int] = where.python(caller, "ask", url, str(times), method, json.dumps(headers))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def canary() -> Iterator[Place]:
+    with place("e2e-canary") as where:
+        where.apply(*sorted((DEMOS / "canary").glob("*.yaml")))
+        where.settled()
+        yield where
+
+
+def split(**weights: str) -> dict[str, object]:
+    backends = [{"service": f"myweb-service-{name}", "weight": weight} for name, weight in weights.items()]
+    return {
+        "apiVersion": "split.smi-spec.io/v1alpha1",
+        "kind": "TrafficSplit",
+        "metadata": {"name": "myweb-split"},
+        "spec": {"service": "myweb-service", "backends": backends},
+    }
+
+
+def test_pods_are_injected_and_ready(canary: Place) -> None:
+    rows = canary.kubectl("get", "pods", "--no-headers").splitlines()
+
+    assert [row.split()[1:3] for row in rows] == [["2/2", "Running"]] * 7
+
+
+def test_canary_by_per_cent(canary: Place) -> None:
+    answers = ask(canary, "http://myweb-service/", 1000)
+    assert answers == {"Version 1": 900, "Version 2": 100}
+
+    for weights, due in (
+        ({"v1": "500m", "v2": "500m"}, {"Version 1": 500, "Version 2": 500}),
+        ({"v1": "0", "v2": "1"}, {"Version 2": 1000}),
+    ):
+        canary.apply(split(**weights))
+        canary.kubectl("wait", "trafficsplit/myweb-split", "--for=condition=Programmed", "--timeout=30s")
+        assert ask(canary, "http://myweb-service/", 1000) == due
+
+
+def test_the_split_names_itself_in_a_list(canary: Place) -> None:
+    canary.apply(split(v1="900m", v2="100m"))
+    canary.kubectl("wait", "trafficsplit/myweb-split", "--for=condition=Programmed", "--timeout=30s")
+
+    head, row = canary.kubectl("get", "trafficsplits").splitlines()
+    assert "myweb-service-v1=900m myweb-service-v2=100m" in row
+    assert {"APEX", "PROGRAMMED", "AGE"} <= set(head.split())
+
+
+def test_header_canary() -> None:
+    with place("e2e-header-canary") as where:
+        where.apply(*sorted((DEMOS / "header-canary").glob("*.yaml")))
+        where.settled()
+        assert ask(where, "http://myweb-service/", 100) == {"Version 1": 100}
+        assert ask(where, "http://myweb-service/", 100, Cookie="usertype=tester") == {"Version 2": 100}
+
+
+def test_retries() -> None:
+    with place("e2e-retries") as where:
+        where.apply(*sorted((DEMOS / "retries").glob("*.yaml")))
+        where.settled()
+        url = "http://retry-service/?failRate=50"
+        busy = ask(where, f"{url}&mode=busy", 200)
+        assert busy.get("answered", 0) >= 198
+        # A crash takes two seconds, and the pod some more to come back: three calls, each when all pods are ready.
+        for _ in range(3):
+            where.settled()
+            assert ask(where, url, 1) == {"answered": 1}
+        posts = ask(where, f"{url}&mode=busy", 100, method="POST")
+        assert 20 <= posts.get("answered", 0) <= 80
+        where.kubectl("annotate", "service/retry-service", "retry.smi-mesh.io/limit-", "retry.smi-mesh.io/budget-")
+
+
+def test_access() -> None:
+    with place("e2e-access") as where:
+        folder = DEMOS / "access"
+        where.apply(folder / "app.yaml", folder / "a-and-b.yaml")
+        where.settled()
+        assert ask(where, "http://b/", 10, caller="deploy/a") == {"403 denied": 10}
+        where.apply(folder / "traffic-target.yaml")
+        target = "traffictarget/" + where.got("traffictargets")["items"][0]["metadata"]["name"]
+        where.kubectl("wait", target, "--for=condition=Programmed", "--timeout=30s")
+        assert "403 denied" not in ask(where, "http://b/", 10, caller="deploy/a")
+        where.kubectl("delete", "-f", str(folder / "traffic-target.yaml"))
+
+
+def test_mutual_tls_is_seen() -> None:
+    """Both identities, secured: what a sidecar counted of real connections."""
+    with place("e2e-mtls") as where:
+        where.apply(*sorted((DEMOS / "mtls").glob("*.yaml")))
+        where.settled()
+        ask(where, "http://b/", 20, caller="deploy/a")
+        rows = json.loads(smi("edges", "-n", where.name, "-o", "json"))
+        assert rows

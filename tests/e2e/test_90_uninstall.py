@@ -1,0 +1,23 @@
+"""What the mesh leaves behind: nothing."""
+
+from __future__ import annotations
+
+import pytest
+from cluster import DEMOS, MESH, eventually, kubectl, place, run, smi
+
+OURS = "app.kubernetes.io/part-of=smi-mesh"
+
+
+@pytest.mark.usefixtures("mesh")
+def test_meshed_pods_go_on_and_nothing_of_ours_is_left() -> None:
+    with place("e2e-uninstall") as where:
+        where.apply(*sorted((DEMOS / "canary").glob("*.yaml")))
+        where.settled()
+        kubectl("delete", "-f", "-", text=smi("uninstall"))
+        eventually("the namespace is gone", lambda: run("kubectl", "get", "namespace", MESH).returncode != 0)
+
+        kinds = kubectl("api-resources", "--verbs=list", "-o", "name").split()
+        assert not [kind for kind in kinds if "smi-spec.io" in kind]
+        assert kubectl("get", ",".join(kinds), "-A", "-l", OURS, "--ignore-not-found", "-o", "name") == ""
+        answers = where.python("deploy/client", "ask", "http://myweb-service/", "200", "GET", "{}")
+        assert answers == {"Version 1": 180, "Version 2": 20}
