@@ -1,7 +1,7 @@
 """CPU per request of one plain hop: our sidecar and Envoy, side by side in one run.
 
 Small GET, 32 kept-alive connections. Both route by authority, split 90/10 over two
-backends, count, and have no access log. Usage and method: ``benchmarks/README.md``.
+backends, are ready to retry once, count, and have no access log. Usage and method: ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def sidecar_file(port: int, upstream: int) -> dict[str, object]:
     leaves = [{"service": f"default/v{n}", "cluster": f"default/v{n}:80", "weight": 10 - n * n} for n in (1, 3)]
     endpoints = {"endpoints": [{"ip": "127.0.0.1", "port": upstream}]}
     web = {"cluster": "default/web:80", "rules": [{"split": "default/web", "backends": leaves}]}
+    retry = {"limit": 1, "connect_failure": True, "reset": True}
     return {
         "sidecar": {
             "pod": "client",
@@ -65,7 +66,7 @@ def sidecar_file(port: int, upstream: int) -> dict[str, object]:
         },
         "config": {
             "version": 1,
-            "services": {"default/web": {"ports": {"80": web}}},
+            "services": {"default/web": {"ports": {"80": web}, "policy": {"retry": retry}}},
             "clusters": {"default/web:80": {}, "default/v1:80": endpoints, "default/v3:80": endpoints},
         },
     }
