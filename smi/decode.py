@@ -23,7 +23,7 @@ from smi.wire.base import Misspelled, WireError
 from smi.wire.kinds import SMI_KINDS, Convertible, SmiObject, kind_of
 from smi.wire.split import QuantitySplit
 from smi.workloads import Workload
-from smi.yamltree import read_tree
+from smi.yamltree import Node, read_tree
 
 __all__ = ["Decoded", "Origin", "Problem", "SmiObject", "decode_text", "kind_of"]
 
@@ -91,6 +91,29 @@ def _read_found(found: Found, model: type[Convertible], file: str) -> Iterator[t
     # Kept for the kinds whose objects may be doubtful without being wrong; lines cost memory.
     fields = dict(found.node.lines()) if found.kind in SMI_KINDS or found.kind == "Service" else {}
     yield read, Origin(file=file, line=found.node.line, fields=fields)
+
+
+def decode_object(thing: dict[str, Any], model: type[Convertible], name: str) -> SmiObject | list[Problem]:
+    """An object as an API server sends it; ``name`` is what problems call it. Never raises.
+
+    ``model`` reads it, whatever version it was written at: custom resources are not converted, so what its
+    ``apiVersion`` says is the version it was asked for at.
+    """
+    kind, api_version = str(thing.get("kind", "")), str(thing.get("apiVersion", ""))
+    found = Found(
+        document=0,
+        node=Node(line=0, value=thing),
+        steps=(),
+        api_version=api_version,
+        kind=kind,
+        model=model,
+        inherited={},
+    )
+    try:
+        return decode_found(found, model, name)
+    except Exception as error:
+        message = f"cannot be read: {type(error).__name__}: {error}"
+        return [Problem(file=name, line=0, field="", message=message)]
 
 
 def decode_found(found: Found, model: type[Convertible], file: str) -> SmiObject | list[Problem]:

@@ -22,7 +22,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 class Problem:
     """One thing to mend. ``line`` counts from 1; ``field`` is a path such as ``spec.backends[1].weight``.
 
-    Where no field is meant ``field`` says what is: ``yaml`` (the syntax) or ``file``.
+    Where no field is meant ``field`` says what is: ``yaml`` (the syntax) or ``file``. Of an object that is in no file
+    ``file`` is its kind, namespace and name, and ``line`` 0.
     """
 
     file: str
@@ -31,7 +32,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field}: {self.message}"
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

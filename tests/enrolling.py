@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -63,9 +62,11 @@ class Controller:
 @asynccontextmanager
 async def controller(authority: Authority, clock: Clock, port: int = 0) -> AsyncIterator[Controller]:
     running = Controller(authority, authority.trust())
-    handle = enrolment(
-        lambda: (replace(running.authority, now=clock.now), running.trust), partial(verify, KEY), LIFETIME
-    )
+
+    async def proved(token: str) -> SidecarIdentity:
+        return verify(KEY, token)
+
+    handle = enrolment(lambda: (replace(running.authority, now=clock.now), running.trust), proved, LIFETIME)
 
     async def noting(request: web.Request) -> web.Response:
         answer = await handle(request)

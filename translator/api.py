@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from ipaddress import ip_address
 from typing import Protocol
 
 import msgspec
@@ -29,7 +29,6 @@ from translator.explain.mesh import Mesh, compiled, knows
 from translator.explain.permissions import check
 from translator.identity.rotation import IdentityShown
 from translator.local.errors import NoSuchPod
-from translator.local.state import MeshState
 from translator.observed import Observed
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
@@ -66,9 +65,8 @@ class Knowledge(Protocol):
     def identity(self) -> IdentityShown:
         """Who signs certificates, and whom the mesh trusts."""
 
-    @property
-    def state(self) -> MeshState:
-        """Where the sidecars' own settings lie."""
+    def sidecar_file(self, pod: Pod) -> File | None:
+        """The settings that a pod's sidecar was started with; None where it has none, or they are not known here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +79,12 @@ class Metric:
     value: float
 
 
-def application(knowledge: Knowledge, port: int) -> web.Application:
-    """The API to be served on 127.0.0.1:``port``."""
+def application(knowledge: Knowledge, port: int, public: frozenset[str] = frozenset()) -> web.Application:
+    """The API to be served at ``port``: to the loopback, but for the paths in ``public``, which anybody may read."""
     views = _Views(knowledge)
-    app = web.Application(middlewares=[_guard(port)])
+    app = web.Application(middlewares=[_guard(port, public)])
     app.router.add_get("/healthz", views.healthz)
+    app.router.add_get("/readyz", views.readyz)
     app.router.add_get("/metrics", views.metrics)
     app.router.add_get("/problems", views.problems)
     app.router.add_get("/findings", views.findings)
@@ -99,13 +98,16 @@ def application(knowledge: Knowledge, port: int) -> web.Application:
     return app
 
 
-def _guard(port: int) -> Middleware:
+def _guard(port: int, public: frozenset[str]) -> Middleware:
     hosts = frozenset(f"{name}:{port}" for name in (ADDRESS, "localhost", "[::1]"))
 
     @web.middleware
     async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if request.headers.get("Host", "").lower() not in hosts:
-            return web.Response(status=403, text=f"the Host header must be one of {', '.join(sorted(hosts))}\n")
+        if request.path not in public:
+            if not _is_loopback(request.remote):
+                return web.Response(status=403, text="this is told to the loopback only\n")
+            if request.headers.get("Host", "").lower() not in hosts:
+                return web.Response(status=403, text=f"the Host header must be one of {', '.join(sorted(hosts))}\n")
         if request.method not in _READING:
             return web.Response(status=405, text="this API is for reading\n", headers={"Allow": ", ".join(_READING)})
         response = await handler(request)
@@ -116,6 +118,13 @@ def _guard(port: int) -> Middleware:
     return guard
 
 
+def _is_loopback(remote: str | None) -> bool:
+    try:
+        return ip_address((remote or "").removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return False
+
+
 class _Views:
     """One method per path."""
 
@@ -123,6 +132,10 @@ class _Views:
         self._knowledge = knowledge
 
     async def healthz(self, _: web.Request) -> web.Response:
+        """200 while the process answers and its sources have been read."""
+        return await self.readyz(_)
+
+    async def readyz(self, _: web.Request) -> web.Response:
         """200 as soon as the sources have been read."""
         ready = self._knowledge.reconciler.world is not None
         return web.Response(status=200 if ready else 503, text="ok\n" if ready else "the manifests are being read\n")
@@ -169,10 +182,9 @@ class _Views:
         pod = _found(reconciler.world, wanted) if reconciler.world is not None else None
         if pod is None:
             return web.Response(status=404, text=f"there is no pod {wanted!r}\n")
-        try:
-            file = _own_settings(self._knowledge.state.pod(pod.meta.namespace, pod.meta.name).sidecar)
-        except (OSError, msgspec.MsgspecError) as error:
-            return web.Response(status=404, text=f"pod {wanted!r} has no sidecar: {error}\n")
+        file = self._knowledge.sidecar_file(pod)
+        if file is None:
+            return web.Response(status=404, text=f"nothing is known of a sidecar of pod {wanted!r}\n")
         return _json(msgspec.structs.replace(file, config=_config_of(reconciler, pod)))
 
     async def traffic(self, request: web.Request) -> web.Response:
@@ -219,10 +231,8 @@ class _Views:
             return _config_of(reconciler, pod, host)
 
         def settings(pod: Pod) -> Sidecar:
-            try:
-                return _own_settings(self._knowledge.state.pod(pod.meta.namespace, pod.meta.name).sidecar).sidecar
-            except (OSError, msgspec.MsgspecError):
-                return foreseen.settings(pod)
+            file = self._knowledge.sidecar_file(pod)
+            return file.sidecar if file is not None else foreseen.settings(pod)
 
         return replace(foreseen, config=config, settings=settings)
 
@@ -251,10 +261,6 @@ def _found(world: World, wanted: str) -> Pod | None:
         return exact
     named = [pod for pod in world.pods if wanted in (pod.meta.name, f"{pod.meta.namespace}.{pod.meta.name}")]
     return min(named, key=lambda pod: (pod.meta.namespace != "default", pod.meta.namespace), default=None)
-
-
-def _own_settings(path: Path) -> File:
-    return msgspec.json.decode(path.read_bytes(), type=File)
 
 
 def _shown(known: Subscriber) -> dict[str, object]:

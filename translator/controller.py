@@ -17,9 +17,10 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 
-from proxy.contract.config import Trust
+from proxy.contract.config import File, Trust
 from smi.problems import Problem
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
@@ -30,6 +31,7 @@ from translator.compiler import compile_sidecar
 from translator.identity import enrol, tokens
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
 from translator.identity.serving import ControlSite
+from translator.identity.subject import SidecarIdentity
 from translator.identity.wanted import IdentityOptions
 from translator.local.records import MeshRecord
 from translator.local.state import MeshState
@@ -90,6 +92,14 @@ class Controller:
     def identity(self) -> IdentityShown:
         """For the API."""
         return self._rotation.shown()
+
+    def sidecar_file(self, pod: Pod) -> File | None:
+        """For the API."""
+        path = self.state.pod(pod.meta.namespace, pod.meta.name).sidecar
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=File)
+        except (OSError, msgspec.MsgspecError):
+            return None
 
     def trust_changed(self, trust: Trust) -> None:
         """Other roots or another issuer are in force."""
@@ -169,8 +179,12 @@ async def _serve(
     controller: Controller, rotation: Rotation, options: Options
 ) -> tuple[ControlSite, list[web.AppRunner]]:
     key, mesh = tokens.token_key(options.state.directory), options.mesh
+
+    async def verify(token: str) -> SidecarIdentity:
+        return tokens.verify(key, token)
+
     control = web.Application()
-    answer = enrol.enrolment(rotation.in_force, lambda token: tokens.verify(key, token), options.identity.lifetime)
+    answer = enrol.enrolment(rotation.in_force, verify, options.identity.lifetime)
     control.router.add_post(enrol.PATH, answer)
     control.router.add_get(
         STREAM_PATH, Publisher(controller.reconciler, rotation.authority, controller.collector).handle

@@ -86,6 +86,10 @@ class Known:
     problems: tuple[Problem, ...] = ()
     identity: IdentityShown = IDENTITY
 
+    def sidecar_file(self, pod: Pod) -> File | None:
+        path = self.state.pod(pod.meta.namespace, pod.meta.name).sidecar
+        return msgspec.json.decode(path.read_bytes(), type=File) if path.exists() else None
+
 
 class Client:
     def __init__(self, session: aiohttp.ClientSession, port: int) -> None:

@@ -27,16 +27,19 @@ from proxy.contract.spiffe import POD_SUFFIX, Peer, PeerRejected
 from translator.identity.authority import LEAF_LIFETIME, MAX_REQUEST, Authority, AuthorityError, RequestRejected
 from translator.identity.serving import peer_of
 from translator.identity.subject import BadIdentity, SidecarIdentity
-from translator.identity.tokens import MAX_TOKEN, TokenRejected
+from translator.identity.tokens import TokenRejected
 
 PATH: Final = "/identity/v1/certificate"
+
+MAX_PROOF: Final = 8000
+"""Characters of a token. Kubernetes' have 1,000 to 2,000; aiohttp takes no longer header."""
 
 _log = logging.getLogger("translator.identity")
 
 
 def enrolment(
     in_force: Callable[[], tuple[Authority, Trust]],
-    verify: Callable[[str], SidecarIdentity],
+    verify: Callable[[str], Awaitable[SidecarIdentity]],
     lifetime: timedelta = LEAF_LIFETIME,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The handler to mount at ``PATH``.
@@ -47,7 +50,7 @@ def enrolment(
 
     async def handle_enrol(request: web.Request) -> web.Response:
         try:
-            identity = _proved(request, in_force()[0], verify)
+            identity = await _proved(request, in_force()[0], verify)
             body = await _read(request)
             authority, trust = in_force()
             certificate = authority.issue(body, identity, lifetime)
@@ -66,16 +69,16 @@ def enrolment(
     return handle_enrol
 
 
-def _proved(
-    request: web.Request, authority: Authority, verify: Callable[[str], SidecarIdentity]
-) -> SidecarIdentity:  # fmt: skip
+async def _proved(
+    request: web.Request, authority: Authority, verify: Callable[[str], Awaitable[SidecarIdentity]]
+) -> SidecarIdentity:
     authorization = request.headers.getall("Authorization", [])
     if not authorization:
         return sidecar_of(peer_of(request, authority))
     scheme, _, token = authorization[0].partition(" ")
-    if len(authorization) > 1 or scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN:
+    if len(authorization) > 1 or scheme.lower() != "bearer" or not 0 < len(token) <= MAX_PROOF:
         raise TokenRejected("the authorization is not one bearer token")
-    return verify(token)
+    return await verify(token)
 
 
 def sidecar_of(peer: Peer) -> SidecarIdentity:

@@ -1,0 +1,81 @@
+"""``python -m translator.kube``: the controller of a mesh on Kubernetes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+import uvloop
+
+from proxy.contract.config import DefaultPolicy
+from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig, in_pod
+from translator.identity.authority import AuthorityError
+from translator.kube.controller import run
+from translator.kube.settings import Options
+from translator.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the controller; 1 when it cannot start."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stdout, level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    gc.freeze()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(given))
+    except (OSError, ApiError, AuthorityError, NoCluster) as error:
+        print(f"the controller cannot run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(given: argparse.Namespace) -> None:
+    access = await by_kubeconfig(given.kubeconfig) if given.kubeconfig else in_pod()
+    options = Options(
+        mesh=Settings(
+            trust_domain=given.trust_domain,
+            cluster_domain=given.cluster_domain,
+            default_policy=given.default_policy,
+        ),
+        namespace=given.namespace,
+        pod=os.environ.get("POD_NAME", "smi-mesh-controller"),
+        folder=given.folder,
+        report_seconds=given.report_seconds,
+    )
+    async with ApiServer(access) as api:
+        await run(api, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    mesh, own = Settings(), Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m translator.kube", description="The controller of a mesh on Kubernetes."
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="the cluster's; default: the one this pod runs in")
+    parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", own.namespace), help="the mesh's own")
+    parser.add_argument("--folder", type=Path, default=own.folder, help=f"for keys; a tmpfs (default: {own.folder})")
+    parser.add_argument("--trust-domain", default=mesh.trust_domain, help="of all identities (%(default)s)")
+    parser.add_argument("--cluster-domain", default=mesh.cluster_domain, help="of all Service names (%(default)s)")
+    parser.add_argument(
+        "--default-policy",
+        choices=get_args(DefaultPolicy),
+        default=mesh.default_policy,
+        help="who may call a pod that no TrafficTarget names (%(default)s)",
+    )
+    parser.add_argument(
+        "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
+    )
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

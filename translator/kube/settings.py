@@ -1,0 +1,36 @@
+"""How the controller on Kubernetes was started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from translator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """``mesh`` holds for all sidecars; the rest is about this process."""
+
+    mesh: Settings = field(default_factory=Settings)
+
+    namespace: str = "smi-mesh"
+    """Where the mesh's own objects are."""
+
+    pod: str = "smi-mesh-controller"
+    """The name of this replica: who holds a Lease."""
+
+    folder: Path = Path("/run/smi-mesh")
+    """A tmpfs: the CA's files, and what is in force of them."""
+
+    control_port: int = 8443
+    """Enrolment and control streams of sidecars, mTLS."""
+
+    webhook_port: int = 9443
+    """Admission, HTTPS."""
+
+    admin_port: int = 8080
+    """Health and metrics."""
+
+    report_seconds: float = 5.0
+    """Sidecars report what they counted this often at least: a thousand cost the controller a tenth of a core."""

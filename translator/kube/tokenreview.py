@@ -1,0 +1,73 @@
+"""Who a sidecar's token belongs to, asked of the API server (authentication.k8s.io/v1 TokenReview).
+
+A token counts only if it was issued for our audience and is bound to a pod: the answer must name both. There is no
+fallback to any other audience. Answers are remembered for a few seconds by the token's hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from smi.sources.apiserver import ApiError, ApiServer
+from translator.identity.subject import BadIdentity, SidecarIdentity
+from translator.identity.tokens import TokenRejected
+
+AUDIENCE: Final = "identity.smi-mesh.io"
+PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+POD_NAME: Final = "authentication.kubernetes.io/pod-name"
+
+REMEMBERED: Final = 10.0
+"""Seconds an answer holds: a sidecar that tries again costs no second review, a deleted pod's token soon none."""
+
+MOST: Final = 10_000
+"""Answers remembered at once."""
+
+
+class TokenReviews:
+    """Asks and remembers. ``clock`` gives monotonic seconds."""
+
+    def __init__(self, api: ApiServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api, self._clock = api, clock
+        self._known: dict[bytes, tuple[float, SidecarIdentity]] = {}
+
+    async def verify(self, token: str) -> SidecarIdentity:
+        """Whose token it is. Raises ``TokenRejected``."""
+        digest, now = hashlib.sha256(token.encode()).digest(), self._clock()
+        known = self._known.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        try:
+            review = await self._api.create(PATH, body)
+        except ApiError as error:
+            raise TokenRejected(f"the API server could not be asked: {error}") from error
+        identity = identity_of(review.get("status") or {})
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[digest] = now + REMEMBERED, identity
+        return identity
+
+
+def identity_of(status: dict[str, Any]) -> SidecarIdentity:
+    """The identity in a TokenReview's ``status``. Raises ``TokenRejected``."""
+    if status.get("authenticated") is not True:
+        raise TokenRejected("the API server does not know the token")
+    if AUDIENCE not in (status.get("audiences") or ()):
+        raise TokenRejected(f"the token is not for {AUDIENCE}")
+    user = status.get("user") or {}
+    system, _, rest = str(user.get("username", "")).partition(":serviceaccount:")
+    namespace, _, account = rest.partition(":")
+    pods: list[object] = (user.get("extra") or {}).get(POD_NAME) or []
+    if system != "system" or len(pods) != 1:
+        raise TokenRejected("the token is not a pod's ServiceAccount token")
+    try:
+        return SidecarIdentity(namespace=namespace, service_account=account, pod=str(pods[0]))
+    except BadIdentity as error:
+        raise TokenRejected(str(error)) from error
