@@ -18,9 +18,10 @@ from proxy.contract.report import Labels
 from proxy.contract.report import Verdict as Word
 from proxy.counters import MAX_SERIES, Series
 from proxy.endpoints import Endpoints, EndpointState
-from proxy.errors import Reason, no_endpoint
+from proxy.errors import Denied, Reason, Refusal, no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
+from proxy.relay import Relay
 from proxy.table import Table
 
 if TYPE_CHECKING:
@@ -73,18 +74,49 @@ class Inbound:
         refusal = verdict.refusal()
         if refusal is not None:
             raise refusal
-        app = self._app.get(down.port)
+        return self._application(down.port)
+
+    def is_opaque(self, port: int) -> bool:
+        """Whether what comes for a container port is relayed unread."""
+        return port in self._table().config.inbound.opaque
+
+    def relay(self, down: ServerConnection, *, framed: bool) -> None:
+        """A connection that is not HTTP: judged before the application is called (``framed``: from a peer sidecar)."""
+        refusal: Refusal | None = None
+        if down.port in self._own_ports:
+            refusal = Denied(Reason.LOOP, f"port {down.port} is the sidecar's own")
+        else:
+            refusal = self._table().authorizer.decide(down.caller, down.port, None).refusal()
+
+        def select(tried: list[EndpointState]) -> EndpointState:
+            if refusal is not None:
+                raise refusal
+            if tried:
+                raise no_endpoint("the application does not accept connections")
+            return self._application(down.port)
+
+        Relay(down, select, framed=framed)
+
+    def _application(self, number: int) -> EndpointState:
+        app = self._app.get(number)
         if app is None:
-            port = self._app_ports.get(down.port, down.port)
-            app = self._app[down.port] = self._apps.get(Endpoint(ip=self._app_address, port=port))
+            port = self._app_ports.get(number, number)
+            app = self._app[number] = self._apps.get(Endpoint(ip=self._app_address, port=port))
         return app
 
     def judge_upgrades(self) -> None:
-        """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends."""
+        """A tunnel is one long request: where the policy that has just come into force would not let it in, it ends.
+
+        So is a connection that is not HTTP.
+        """
         authorizer = self._table().authorizer
         for down in list(self.forwarding.connections):
             exchange = down.exchange
-            if exchange is not None and exchange.head.upgrade:
+            if isinstance(exchange, Relay):
+                refusal = authorizer.decide(down.caller, down.port, None).refusal()
+                if refusal is not None:
+                    exchange.refuse(refusal)
+            elif exchange is not None and exchange.head.upgrade:
                 refusal = judge(authorizer, down.caller, down.port, exchange.head).refusal()
                 if refusal is not None:
                     exchange.refuse(refusal)

@@ -2,7 +2,8 @@
 
 * outbound: the application's HTTP proxy, in the clear,
 * mesh: mTLS from peer sidecars; the caller is whom its certificate names,
-* clear: one per container port, callers without identity.
+* clear: one per container port, callers without identity,
+* in a pod of Kubernetes: what its kernel redirects, from the application and to it (``proxy.doorway``).
 
 Plain text goes over uvloop's own transports, TLS over aiofastnet's: each is the
 cheaper one for its kind (measured per request). The mesh listener accepts plain
@@ -13,6 +14,7 @@ certificate takes effect at once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -22,11 +24,13 @@ from typing import Final, cast
 import aiofastnet
 
 from proxy.authorize import Caller
-from proxy.contract.config import Listeners
+from proxy.contract.config import EVERYWHERE, LOOPBACK, Listeners
 from proxy.contract.spiffe import PeerRejected
-from proxy.forwarding import Forwarding
+from proxy.doorway import AppDoorway, CallDoorway, Learned
 from proxy.http1.server import ServerConnection
-from proxy.preface import SIZE, decode_preface
+from proxy.inbound import Inbound
+from proxy.outbound import Outbound
+from proxy.preface import RAW, SIZE, decode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, Federation, peer_of
 
 # Connections the kernel may hold for us; the usual ceiling (net.core.somaxconn).
@@ -45,10 +49,11 @@ log = logging.getLogger("proxy.listeners")
 class MeshConnection(ServerConnection):
     """A connection from a peer sidecar: its certificate says who calls, its preface which port is meant."""
 
-    __slots__ = ("_early", "_federation", "_named")
+    __slots__ = ("_apps", "_early", "_federation", "_named")
 
-    def __init__(self, forwarding: Forwarding, federation: Federation | None) -> None:
-        super().__init__(forwarding, trusted=True)
+    def __init__(self, apps: Inbound, federation: Federation | None) -> None:
+        super().__init__(apps.forwarding, trusted=True)
+        self._apps = apps
         self._federation = federation
         self._named = False
         self._early = b""
@@ -76,7 +81,7 @@ class MeshConnection(ServerConnection):
             self._early = data
             return
         try:
-            self.port = decode_preface(data)
+            self.port, protocol = decode_preface(data)
         except ValueError as error:
             log.warning("peer=%s refused reason=%s", self.caller.identity, error)
             self.lingering = True
@@ -84,6 +89,8 @@ class MeshConnection(ServerConnection):
             return
         self._named = True
         self._early = b""
+        if protocol == RAW:
+            self._apps.relay(self, framed=True)
         if len(data) > SIZE:
             super().data_received(data[SIZE:])
 
@@ -92,34 +99,47 @@ class ListenerSet:
     """All listeners of one sidecar."""
 
     def __init__(
-        self, listeners: Listeners, outbound: Forwarding, inbound: Forwarding, contexts: Callable[[], Contexts | None]
+        self, listeners: Listeners, calls: Outbound, apps: Inbound, contexts: Callable[[], Contexts | None]
     ) -> None:
         self._listeners = listeners
-        self._outbound = outbound
-        self._inbound = inbound
+        self._calls = calls
+        self._apps = apps
         self._contexts = contexts
-        self._loop = outbound.loop
+        self._loop = calls.forwarding.loop
         self._servers: list[asyncio.Server] = []
-        self._mesh: socket.socket | None = None
+        self._mesh: list[socket.socket] = []
         self._handshakes = 0
 
     async def open(self) -> None:
         """Bind everything. Raises ``OSError`` naming the address that is taken."""
-        address = self._listeners.address
-        if self._listeners.outbound:
-            await self._serve(address, self._listeners.outbound, lambda: ServerConnection(self._outbound))
-        for clear in self._listeners.clear:
-            await self._serve(address, clear.port, self._clear(clear.target))
-        if self._listeners.mesh:
-            self._mesh = bound_socket(address, self._listeners.mesh)
-            self._loop.add_reader(self._mesh.fileno(), self._accept, self._mesh)
+        listeners = self._listeners
+        if listeners.outbound:
+            await self._serve(
+                LOOPBACK if listeners.transparent else (listeners.address,), listeners.outbound, self._call
+            )
+        for clear in listeners.clear:
+            await self._serve((listeners.address,), clear.port, self._clear(clear.target))
+        if listeners.redirected:
+            learned = Learned()
+            await self._serve(EVERYWHERE, listeners.redirected, lambda: AppDoorway(self._apps, learned))
+        if listeners.mesh:
+            for sock in bound_sockets(listening(listeners), listeners.mesh):
+                self._mesh.append(sock)
+                self._loop.add_reader(sock.fileno(), self._accept, sock)
 
-    def _clear(self, target: int) -> Callable[[], ServerConnection]:
-        return lambda: ServerConnection(self._inbound, port=target)
+    @property
+    def _call(self) -> Callable[[], asyncio.Protocol]:
+        if not self._listeners.transparent:
+            return lambda: _protocol(ServerConnection(self._calls.forwarding))
+        learned = Learned()
+        return lambda: CallDoorway(self._calls, learned)
 
-    async def _serve(self, address: str, port: int, factory: Callable[[], ServerConnection]) -> None:
-        sock = bound_socket(address, port)
-        self._servers.append(await self._loop.create_server(lambda: _protocol(factory()), sock=sock, backlog=BACKLOG))
+    def _clear(self, target: int) -> Callable[[], asyncio.Protocol]:
+        return lambda: _protocol(ServerConnection(self._apps.forwarding, port=target))
+
+    async def _serve(self, addresses: tuple[str, ...], port: int, factory: Callable[[], asyncio.Protocol]) -> None:
+        for sock in bound_sockets(addresses, port):
+            self._servers.append(await self._loop.create_server(factory, sock=sock, backlog=BACKLOG))
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -131,7 +151,7 @@ class ListenerSet:
                 # Out of descriptors: the connection stays in the backlog until there are some again.
                 log.error("accept failed error=%s", error)
                 self._loop.remove_reader(listener.fileno())
-                self._loop.call_later(ACCEPT_PAUSE, self._accept_again)
+                self._loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
                 return
             contexts = self._contexts()
             if contexts is None or self._handshakes >= MAX_HANDSHAKES:
@@ -140,11 +160,11 @@ class ListenerSet:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._handshakes += 1
-            self._inbound.spawn(self._secure(sock, contexts))
+            self._apps.forwarding.spawn(self._secure(sock, contexts))
 
-    def _accept_again(self) -> None:
-        if self._mesh is not None:
-            self._loop.add_reader(self._mesh.fileno(), self._accept, self._mesh)
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self._mesh:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
         try:
@@ -152,7 +172,7 @@ class ListenerSet:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT + 1):
                 await aiofastnet.connect_accepted_socket(
                     self._loop,
-                    lambda: _protocol(MeshConnection(self._inbound, contexts.federation)),
+                    lambda: _protocol(MeshConnection(self._apps, contexts.federation)),
                     sock,
                     ssl=contexts.server,
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
@@ -167,10 +187,10 @@ class ListenerSet:
 
     def close(self) -> None:
         """Accept no more; open connections go on."""
-        if self._mesh is not None:
-            self._loop.remove_reader(self._mesh.fileno())
-            self._mesh.close()
-            self._mesh = None
+        for sock in self._mesh:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._mesh.clear()
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -180,12 +200,32 @@ def _protocol(connection: ServerConnection) -> asyncio.Protocol:
     return cast("asyncio.Protocol", connection)
 
 
+def listening(listeners: Listeners) -> tuple[str, ...]:
+    """Where the ports for callers from outside are bound."""
+    return EVERYWHERE if listeners.transparent else (listeners.address,)
+
+
+def bound_sockets(addresses: tuple[str, ...], port: int) -> list[socket.socket]:
+    """A listening socket at each address; IPv6 beside IPv4 only where there is any. Raises ``OSError``."""
+    found: list[socket.socket] = []
+    for address in addresses:
+        try:
+            found.append(bound_socket(address, port))
+        except OSError as error:
+            if not found or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            log.info("no listener at [%s]:%d: there is no IPv6 here", address, port)
+    return found
+
+
 def bound_socket(address: str, port: int) -> socket.socket:
     """A listening TCP socket. Raises ``OSError`` that names the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind((address, port))
         sock.listen(BACKLOG)

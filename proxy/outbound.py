@@ -7,10 +7,11 @@ controller; names of another world are refused unless egress is allowed.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Collection
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.connect import Connect
 from proxy.contract.check import is_host
@@ -23,9 +24,15 @@ from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.matching import split_authority
 from proxy.patience import Patience
+from proxy.relay import Relay
 from proxy.retry import left_out
 from proxy.subscribe import Subscription
-from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
+from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table, Unasked
+
+if TYPE_CHECKING:
+    from proxy.http1.server import ServerConnection
+
+log = logging.getLogger("proxy.outbound")
 
 # Seconds to wait for the controller to say what a name means. It answers in milliseconds when it is there.
 RESOLVE_TIMEOUT: Final = 2.0
@@ -203,10 +210,13 @@ class Outbound:
         refusal = missing.refusal(self._sidecar.egress)
         if refusal is not None:
             raise refusal
-        host, port = split_authority(exchange.head.authority)
-        port = port or 80
+        host, port = split_authority(exchange.down.connect_authority or exchange.head.authority)
         exchange.route = missing
         exchange.series = self.forwarding.counters.series(_EGRESS)
+        return self._beyond(host, port or 80)
+
+    def _beyond(self, host: str, port: int) -> EndpointState:
+        """Somebody who is not of this mesh."""
         state = self._egress.get((host, port))
         if state is None:
             if len(self._egress) >= MAX_EGRESS:
@@ -216,6 +226,44 @@ class Outbound:
             endpoint = Endpoint(ip=host.strip("[]"), port=port)
             state = self._egress[host, port] = EndpointState(endpoint, monotonic())
         return state
+
+    async def destination(self, address: str, port: int) -> PortRoute | Missing:
+        """What stands at an address that a connection was going to; the controller is asked where nobody knows.
+
+        One that nobody can tell about (no controller, no answer in time) is none of this mesh.
+        """
+        authority = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        for _ in range(2):
+            route = self._table().route(authority.encode(), port, self._sidecar.namespace, self._sidecar.cluster_domain)
+            if not isinstance(route, Unasked):
+                return route
+            subscription = self._subscription()
+            if subscription is None or not is_host(route.host):
+                break
+            try:
+                await subscription.resolve(route.host, RESOLVE_TIMEOUT)
+            except Refusal as refusal:
+                log.warning("nothing is known of %s, passed through: %s", authority, refusal)
+                break
+        return Missing(address, port, known=False)
+
+    def relay(self, down: ServerConnection, address: str, port: int, route: PortRoute | Missing) -> None:
+        """Carry a connection that is not HTTP to where it was going."""
+
+        def select(tried: list[EndpointState]) -> EndpointState:
+            if isinstance(route, Missing):
+                if tried:
+                    raise no_endpoint(f"{address}:{port} does not answer")
+                if route.known:
+                    raise Unavailable(503, Reason.NO_SERVICE, f"{route.host} has no port {route.port}")
+                return self._beyond(address, port)
+            own, now = route.own, monotonic()
+            found = own.balancer.choose(own.endpoints, now, random.random, tried, None, own.breaker)
+            if found is None or found in tried:
+                raise own.unready()
+            return found
+
+        Relay(down, select, framed=False)
 
     async def _learn(self, exchange: Exchange, host: str, subscription: Subscription) -> None:
         try:

@@ -14,6 +14,8 @@ _MAGIC: Final = b"SMI1"
 _FORMAT: Final = struct.Struct("!4sHH")
 # What travels behind the preface.
 HTTP: Final = 1
+RAW: Final = 2
+"""Frames of bytes nobody reads (``proxy.frames``)."""
 
 
 def encode_preface(port: int, protocol: int = HTTP) -> bytes:
@@ -21,9 +23,9 @@ def encode_preface(port: int, protocol: int = HTTP) -> bytes:
     return _FORMAT.pack(_MAGIC, protocol, port)
 
 
-def decode_preface(data: bytes) -> int:
-    """The port in the first ``SIZE`` bytes. Raises ``ValueError`` for anything that is no preface we know."""
+def decode_preface(data: bytes) -> tuple[int, int]:
+    """(port, protocol) in the first ``SIZE`` bytes. Raises ``ValueError`` for anything that is no preface we know."""
     magic, protocol, port = _FORMAT.unpack_from(data)
-    if magic != _MAGIC or protocol != HTTP or port == 0:
+    if magic != _MAGIC or protocol not in (HTTP, RAW) or port == 0:
         raise ValueError("not a preface of this mesh")
-    return int(port)
+    return int(port), int(protocol)

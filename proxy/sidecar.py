@@ -30,7 +30,7 @@ from proxy.errors import SettingsError
 from proxy.forwarding import Forwarding, Router
 from proxy.identity import WorkloadIdentity
 from proxy.inbound import Inbound
-from proxy.listeners import ListenerSet, bound_socket
+from proxy.listeners import ListenerSet, bound_sockets, listening
 from proxy.outbound import Outbound
 from proxy.reporting import Reporter
 from proxy.retry import Amplification
@@ -190,7 +190,7 @@ class Sidecar:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop``, then drain. Raises ``OSError`` when an address is taken."""
-        listeners = ListenerSet(self._settings.listeners, self._outbound, self._inbound, lambda: self.contexts)
+        listeners = ListenerSet(self._settings.listeners, self._calls, self._apps, lambda: self.contexts)
         admin = await self._open_admin()
         try:
             async with asyncio.TaskGroup() as self._tasks:
@@ -235,7 +235,8 @@ class Sidecar:
         application = admin_application(self.status, lambda: self.table.config, self.metrics, self._apps.auditor.shown)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
-        await web.SockSite(runner, bound_socket(listeners.address, listeners.admin)).start()
+        for sock in bound_sockets(listening(listeners), listeners.admin):
+            await web.SockSite(runner, sock).start()
         return runner
 
     async def _drain(self) -> None:

@@ -88,6 +88,8 @@ class PortRoute:
     looks_at_path: bool
     """Whether a rule or the policy has a path condition."""
     policy: CallPolicy | None
+    protocol: str
+    """What its owner says is spoken there (``Port.protocol``)."""
 
     def rule_for(self, head: RequestHead) -> tuple[RuleRoute | None, str]:
         """The first split that applies to a request, and the name of the match by which (see ``RuleRoute.applies``).
@@ -226,6 +228,7 @@ class Table:
             own=self._backend(name.rpartition(":")[0], port.cluster, root),
             looks_at_path=looks or (policy is not None and policy.looks_at_path),
             policy=policy,
+            protocol=port.protocol,
         )
 
     def _rule(self, rule: Rule, root: Cluster, wheel: Wheel) -> RuleRoute:
@@ -240,7 +243,7 @@ class Table:
 
     def _pod(self, host: str, number: int, cluster: str) -> PortRoute:
         own = self._backend(host, cluster, self._cluster(cluster))
-        return PortRoute(name=f"{host}:{number}", rules=(), own=own, looks_at_path=False, policy=None)
+        return PortRoute(name=f"{host}:{number}", rules=(), own=own, looks_at_path=False, policy=None, protocol="")
 
     def route(self, authority: bytes, default_port: int, namespace: str, cluster_domain: str) -> Route:
         """Where ``host[:port]`` leads for a pod in ``namespace``."""

@@ -230,6 +230,11 @@ class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trust: Trust | None = None
 
 
+LOOPBACK = ("127.0.0.1", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+"""Where a sidecar in a pod listens: for what the pod's kernel redirects from the application, and for all others."""
+
+
 class ClearListener(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A port in the clear: what arrives at ``address:port`` has no identity and is meant for container ``target``."""
 
@@ -334,7 +339,7 @@ def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
 
 def own_ports(listeners: Listeners) -> frozenset[int]:
     """The ports that are the sidecar's own: nothing of the application's is behind them."""
-    return frozenset({listeners.outbound, listeners.mesh, listeners.admin})
+    return frozenset({listeners.outbound, listeners.mesh, listeners.admin, listeners.redirected} - {0})
 
 
 def own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
@@ -342,8 +347,9 @@ def own_addresses(listeners: Listeners) -> frozenset[tuple[str, int]]:
 
     Its mesh listener is none of them: a pod that calls its own Service gets there, and on to its application.
     """
-    ports = (listeners.outbound, listeners.admin, *(clear.port for clear in listeners.clear))
-    return frozenset((listeners.address, port) for port in ports)
+    ports = (listeners.outbound, listeners.admin, listeners.redirected, *(clear.port for clear in listeners.clear))
+    addresses = (listeners.address, *(LOOPBACK if listeners.transparent else ()))
+    return frozenset((address, port) for address in addresses for port in ports if port)
 
 
 def dialled(endpoint: Endpoint) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from proxy.contract.config import dialled
 from proxy.contract.spiffe import PeerRejected
 from proxy.errors import connect_failure
 from proxy.http1.response import ResponseHeads
-from proxy.preface import encode_preface
+from proxy.preface import RAW, encode_preface
 from proxy.tls import INCOMING_BIO_SIZE, OUTGOING_BIO_SIZE, Contexts, peer_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.endpoints import EndpointState
     from proxy.forward import Exchange
     from proxy.forwarding import Forwarding
+    from proxy.relay import Relay
     from proxy.transports import OpenTransport
     from proxy.tunnel import Tunnel
 
@@ -65,7 +66,7 @@ class ClientConnection:
         self._counted: OpenTransport | None = None
         self.endpoint = endpoint
         self.heads = ResponseHeads(loop)
-        self.exchange: Exchange | Tunnel | None = None
+        self.exchange: Exchange | Tunnel | Relay | None = None
         self.transport: asyncio.Transport
         self.fileno = -1
         self.fresh = True
@@ -88,6 +89,11 @@ class ClientConnection:
         """Address and port at the other end, IPv4 in its own form."""
         address, port = (self.transport.get_extra_info("peername") or ("", 0))[:2]
         return address.removeprefix("::ffff:"), port
+
+    def relay(self) -> None:
+        """To a peer sidecar: what follows is not HTTP. Said at once, for it may be the other end that speaks first."""
+        self.transport.write(encode_preface(self.endpoint.endpoint.port, RAW))
+        self._preface = b""
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""

@@ -24,6 +24,7 @@ from proxy.retry import MARK, SPENT
 if TYPE_CHECKING:
     from proxy.contract.report import Tls
     from proxy.forwarding import Forwarding
+    from proxy.relay import Relay
     from proxy.transports import OpenTransport
     from proxy.tunnel import Tunnel
 
@@ -86,7 +87,7 @@ class ServerConnection:
         self.port = port
         self.heads = RequestHeads(forwarding.loop, trusted=trusted)
         self.connect_authority = b""
-        self.exchange: Exchange | Tunnel | None = None
+        self.exchange: Exchange | Tunnel | Relay | None = None
         self.transport: asyncio.Transport
         self.deadline = NEVER
         self.lingering = False

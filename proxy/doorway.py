@@ -1,0 +1,212 @@
+"""Connections that the pod's kernel redirected: where were they going, and is it HTTP that is spoken on them?
+
+What comes first decides, once: HTTP becomes a ``ServerConnection`` like any other, everything else a relay. A known
+original destination decides where it goes, whatever a Host header says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy.deadlines import NEVER
+from proxy.http1.server import ServerConnection
+from proxy.original import original_destination
+from proxy.sniff import Spoken, declared, spoken
+from proxy.table import Missing, PortRoute
+
+if TYPE_CHECKING:
+    from proxy.inbound import Inbound
+    from proxy.outbound import Outbound
+
+FIRST_BYTES: Final = 0.05
+"""Seconds to wait for a client's first bytes where nothing else tells what is spoken. A client of HTTP sends them with
+the connection's last packet of the handshake; where it is the server that speaks first they never come."""
+
+MAX_EARLY: Final = 64 * 1024
+"""Bytes kept meanwhile."""
+
+MAX_LEARNED: Final = 4096
+"""Destinations remembered whose server speaks first, so that the wait is paid once for each."""
+
+log = logging.getLogger("proxy.doorway")
+
+
+class Learned:
+    """Destinations at which no client spoke first lately."""
+
+    def __init__(self) -> None:
+        self._silent: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def note(self, destination: tuple[str, int], *, silent: bool) -> None:
+        """What the newest client did."""
+        self._silent.pop(destination, None)
+        if silent:
+            self._silent[destination] = None
+            if len(self._silent) > MAX_LEARNED:
+                self._silent.popitem(last=False)
+
+    def __contains__(self, destination: tuple[str, int]) -> bool:
+        return destination in self._silent
+
+
+class Doorway(asyncio.Protocol):
+    """A redirected connection whose kind is not known yet. Subclasses say where it leads."""
+
+    def __init__(self, learned: Learned) -> None:
+        self._learned = learned
+        self._transport: asyncio.Transport
+        self._data = b""
+        self._eof = False
+        self._lost = False
+        self._news = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.arrived(original_destination(transport.get_extra_info("socket")))
+
+    def arrived(self, original: tuple[str, int] | None) -> None:
+        """The connection was going to ``original``; None: to us."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self._data += data
+        if len(self._data) > MAX_EARLY:
+            self._transport.pause_reading()
+        self._news.set()
+
+    def eof_received(self) -> bool:
+        """Part of ``asyncio.Protocol``."""
+        self._eof = True
+        self._news.set()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of ``asyncio.Protocol``."""
+        self._lost = True
+        self._news.set()
+
+    async def kind(self, destination: tuple[str, int], declared_as: str) -> Spoken | None:
+        """What is spoken; None: the client has left."""
+        said = declared(declared_as)
+        if said is None and destination in self._learned and not self._data:
+            said = "raw"
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FIRST_BYTES
+        while said is None and not self._lost:
+            if self._data:
+                self._learned.note(destination, silent=False)
+                said = spoken(self._data)
+                if said is not None:
+                    break
+            if self._eof or loop.time() >= deadline:
+                said = "raw"
+                self._learned.note(destination, silent=not self._data)
+                break
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+        return None if self._lost else said
+
+    def become(self, connection: ServerConnection) -> None:
+        """From here on it is ``connection``'s, with all that came so far."""
+        transport, data, self._data = self._transport, self._data, b""
+        transport.set_protocol(cast("asyncio.Protocol", connection))
+        connection.connection_made(transport)
+        if len(data) > MAX_EARLY:
+            transport.resume_reading()
+        if data:
+            connection.data_received(data)
+        if self._eof and not connection.eof_received():
+            transport.close()
+
+    def relayed(self, connection: ServerConnection) -> bytes:
+        """From here on it is ``connection``'s, which reads no requests; returns what came so far."""
+        transport, data, self._data = self._transport, self._data, b""
+        transport.set_protocol(cast("asyncio.Protocol", connection))
+        connection.connection_made(transport)
+        connection.deadline = NEVER
+        if len(data) > MAX_EARLY:
+            transport.resume_reading()
+        return data
+
+    def after(self, connection: ServerConnection, data: bytes) -> None:
+        """Once a relay stands: what came before it."""
+        exchange = connection.exchange
+        if exchange is None:
+            return
+        if data:
+            exchange.request_received(data)
+        if self._eof:
+            connection.eof_received()
+
+
+class CallDoorway(Doorway):
+    """From this pod's application to anywhere."""
+
+    def __init__(self, calls: Outbound, learned: Learned) -> None:
+        super().__init__(learned)
+        self._calls = calls
+
+    def arrived(self, original: tuple[str, int] | None) -> None:
+        """Who called us by our own address uses us as an HTTP proxy."""
+        if original is None:
+            self.become(ServerConnection(self._calls.forwarding))
+        else:
+            self._calls.forwarding.spawn(self._enter(*original))
+
+    async def _enter(self, address: str, port: int) -> None:
+        if (address, port) in self._calls.forwarding.own:
+            log.warning("connection to our own %s:%d closed", address, port)
+            self._transport.abort()
+            return
+        route = await self._calls.destination(address, port)
+        kind: Spoken | None = "raw"
+        if isinstance(route, PortRoute):
+            kind = await self.kind((address, port), route.protocol)
+        elif isinstance(route, Missing) and route.known:
+            kind = await self.kind((address, port), "")
+        if kind is None or self._lost:
+            return
+        connection = ServerConnection(self._calls.forwarding)
+        connection.connect_authority = (f"[{address}]:{port}" if ":" in address else f"{address}:{port}").encode()
+        if kind == "http":
+            self.become(connection)
+            return
+        data = self.relayed(connection)
+        self._calls.relay(connection, address, port, route)
+        self.after(connection, data)
+
+
+class AppDoorway(Doorway):
+    """In the clear from anywhere to this pod's application: nobody's identity is known."""
+
+    def __init__(self, apps: Inbound, learned: Learned) -> None:
+        super().__init__(learned)
+        self._apps = apps
+
+    def arrived(self, original: tuple[str, int] | None) -> None:
+        """Nothing is meant for the redirecting port itself."""
+        if original is None:
+            self._transport.abort()
+        else:
+            self._apps.forwarding.spawn(self._enter(original[1]))
+
+    async def _enter(self, port: int) -> None:
+        kind = await self.kind(("", port), "opaque" if self._apps.is_opaque(port) else "")
+        if kind is None:
+            return
+        connection = ServerConnection(self._apps.forwarding, port=port)
+        if kind == "http":
+            self.become(connection)
+            return
+        data = self.relayed(connection)
+        self._apps.relay(connection, framed=False)
+        self.after(connection, data)
