@@ -1,12 +1,13 @@
-"""The admin port: reading only. ``/live /ready /status /metrics /config /audit``.
+"""The admin port, reading only: ``/live /ready /status /metrics /config /audit``, for the kubelet ``/probe/<name>``.
 
-State is never changed from here: the port answers whoever reaches it.
+State is never changed from here: the port answers whoever reaches it. Orders come over a Unix socket of the pod's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from proxy.contract.audit import Audit
 from proxy.contract.config import Config
+from proxy.probes import Probes
 
 # Characters of metrics written at a time; between two pieces requests get their turn.
 PIECE = 16 * 1024
@@ -36,6 +38,7 @@ def admin_application(
     config: Callable[[], Config],
     metrics: Callable[[], Iterator[str]],
     audit: Callable[[], Audit],
+    probes: Probes,
 ) -> web.Application:
     """The admin pages of one sidecar. ``metrics`` gives Prometheus' text in pieces."""
 
@@ -85,4 +88,25 @@ def admin_application(
     application.router.add_get("/metrics", show_metrics)
     application.router.add_get("/config", show_config)
     application.router.add_get("/audit", show_audit)
+    application.router.add_get("/probe/{name}", probes.handle)
+    return application
+
+
+def order_application(drain: Callable[[], Awaitable[None]]) -> web.Application:
+    """What the pod itself may ask for: ``POST /drain`` returns when it has, ``PUT /log-level`` takes a level's name."""
+
+    async def drained(_: web.Request) -> web.Response:
+        await drain()
+        return web.Response(text="drained\n")
+
+    async def log_level(request: web.Request) -> web.Response:
+        name = (await request.text()).strip().upper()
+        if name not in logging.getLevelNamesMapping():
+            return web.Response(status=400, text=f"{name[:20]!r} is no level: debug, info, warning, error\n")
+        logging.getLogger().setLevel(name)
+        return web.Response(text=f"{name.lower()}\n")
+
+    application = web.Application()
+    application.router.add_post("/drain", drained)
+    application.router.add_put("/log-level", log_level)
     return application

@@ -1,7 +1,7 @@
 """`python -m proxy --config FILE`: run one sidecar until SIGTERM or SIGINT.
 
 FILE is JSON, ``proxy.contract.config.File``; what the controller's
-``/debug/config/POD`` prints is such a file.
+``/debug/config/POD`` prints is such a file. In a pod the same text is in an environment variable (``--config-env``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -32,10 +33,13 @@ def main(arguments: list[str] | None = None, *, interpreted: str = "") -> int:
     ``interpreted``: why the request path runs from source (``proxy.native``), empty when it is compiled.
     """
     parser = argparse.ArgumentParser(prog="python -m proxy", description="The smi-mesh sidecar.")
-    parser.add_argument("--config", required=True, metavar="FILE", help="JSON: the sidecar's settings and first config")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--config", metavar="FILE", help="JSON: the sidecar's settings and first config")
+    given.add_argument("--config-env", metavar="NAME", help="the same, in an environment variable")
+    parser.epilog = "Beside the sidecar itself there are: python -m proxy init|await|drain --help"
     options = parser.parse_args(arguments)
     try:
-        file = read_file(Path(options.config))
+        file = read_file(Path(options.config)) if options.config else read_environment(options.config_env)
         logging.basicConfig(
             level=file.sidecar.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
         )
@@ -51,10 +55,29 @@ def main(arguments: list[str] | None = None, *, interpreted: str = "") -> int:
 
 def read_file(path: Path) -> File:
     """Read and check the settings file. Raises ``SidecarError`` naming the file and the field."""
+    return _decoded(str(path), path.read_bytes())
+
+
+def read_environment(name: str) -> File:
+    """The same from an environment variable. What it says of trust is where the sidecar begins, unless it knows better.
+
+    Raises ``SidecarError`` naming the variable and the field, ``OSError`` where the bundle cannot be written.
+    """
+    text = os.environ.get(name)
+    if not text:
+        raise SidecarError(f"the environment variable {name} is not set")
+    file = _decoded(name, text.encode())
+    tls, trust = file.sidecar.tls, file.config.trust
+    if tls is not None and trust is not None and not os.path.exists(tls.bundle):
+        Path(tls.bundle).write_text(trust.bundle, encoding="ascii")
+    return msgspec.structs.replace(file, config=msgspec.structs.replace(file.config, trust=None))
+
+
+def _decoded(name: str, text: bytes) -> File:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=File)
+        return msgspec.json.decode(text, type=File)
     except msgspec.MsgspecError as error:
-        raise SidecarError(f"{path}: {error}") from error
+        raise SidecarError(f"{name}: {error}") from error
 
 
 async def _serve(file: File) -> None:

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from proxy import lastgood, prometheus
 from proxy.accesslog import AccessLog
-from proxy.admin import Status, admin_application
+from proxy.admin import Status, admin_application, order_application
 from proxy.contract.check import contradictions
 from proxy.contract.config import Config, File, own_addresses, spiffe_id
 from proxy.contract.report import Direction
@@ -32,6 +32,7 @@ from proxy.identity import WorkloadIdentity
 from proxy.inbound import Inbound
 from proxy.listeners import ListenerSet, bound_sockets, listening
 from proxy.outbound import Outbound
+from proxy.probes import Probes
 from proxy.reporting import Reporter
 from proxy.retry import Amplification
 from proxy.subscribe import Subscription
@@ -43,6 +44,12 @@ from proxy.transports import Transports
 DRAIN_TIMEOUT = 10.0
 # Seconds between looks whether they have.
 DRAIN_STEP = 0.05
+# Seconds until every caller has heard that this pod ends; the controller tells them within a second.
+PROPAGATION = 3.0
+# Seconds after that for requests that take long; the pod's grace period is 30 s by default.
+LET_GO_TIMEOUT = 20.0
+# The Unix socket for orders, in the folder of the sidecar's own state.
+ORDERS = "admin.sock"
 # Seconds for the controller to take the last report; it answers in milliseconds when it is there.
 LAST_REPORT_TIMEOUT = 1.0
 
@@ -215,8 +222,8 @@ class Sidecar:
             listeners.close()
             if self._access_log is not None:
                 self._access_log.close()
-            if admin is not None:
-                await admin.cleanup()
+            for runner in admin:
+                await runner.cleanup()
 
     async def _keep_current(self) -> None:
         """Certificates and configs, for as long as the sidecar runs."""
@@ -228,16 +235,30 @@ class Sidecar:
             if self._subscription is not None:
                 group.create_task(self._subscription.run(), name="subscription")
 
-    async def _open_admin(self) -> web.AppRunner | None:
-        listeners = self._settings.listeners
-        if not listeners.admin:
-            return None
-        application = admin_application(self.status, lambda: self.table.config, self.metrics, self._apps.auditor.shown)
-        runner = web.AppRunner(application, access_log=None, handle_signals=False)
-        await runner.setup()
-        for sock in bound_sockets(listening(listeners), listeners.admin):
-            await web.SockSite(runner, sock).start()
-        return runner
+    async def _open_admin(self) -> list[web.AppRunner]:
+        """The admin port, and in a pod the socket for orders."""
+        settings, listeners = self._settings, self._settings.listeners
+        runners: list[web.AppRunner] = []
+        if listeners.admin:
+            probes = Probes(settings.probes, settings.app_address or listeners.address)
+            pages = admin_application(
+                self.status, lambda: self.table.config, self.metrics, self._apps.auditor.shown, probes
+            )
+            runners.append(await _set_up(pages))
+            for sock in bound_sockets(listening(listeners), listeners.admin):
+                await web.SockSite(runners[-1], sock).start()
+        if listeners.transparent and settings.state:
+            runners.append(await _set_up(order_application(self.let_go)))
+            await web.UnixSite(runners[-1], str(Path(settings.state, ORDERS))).start()
+        return runners
+
+    async def let_go(self) -> None:
+        """The pod's end has begun: callers are asked to go elsewhere, and served until they have."""
+        self._inbound.draining = True
+        await asyncio.sleep(PROPAGATION)
+        deadline = self._loop.time() + LET_GO_TIMEOUT
+        while self._loop.time() < deadline and any(one.exchange is not None for one in self._inbound.connections):  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_STEP)
 
     async def _drain(self) -> None:
         """Let requests under way end; each answer from now on ends its connection."""
@@ -248,6 +269,12 @@ class Sidecar:
                 connection.drain()
         while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_STEP)
+
+
+async def _set_up(application: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    return runner
 
 
 def _tell(background: asyncio.Task[None]) -> None:
