@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from proxy.iptables import BadRule, Redirection, jumps, port_list, restore, subnet_list
+from proxy.contract.ports import BadRule, port_list, subnet_list
+from proxy.iptables import Redirection, jumps, restore
 
 WAIT: Final = ("-w", "10")
 """Seconds to wait for whoever else changes rules."""

@@ -17,12 +17,6 @@ OUTBOUND: Final = "SMI_OUTBOUND"
 MULTIPORT: Final = 15
 """Ports that one rule takes; a range counts as two (iptables-extensions(8), multiport)."""
 
-MAX_PORT: Final = 65535
-
-
-class BadRule(ValueError):
-    """A port or a subnet that is none."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirection:
@@ -77,29 +71,3 @@ def multiport(ports: Sequence[str]) -> Iterable[str]:
 
 def _condition(ports: Iterable[str]) -> str:
     return f"-p tcp -m multiport --dports {','.join(ports)}"
-
-
-def port_list(text: str) -> tuple[str, ...]:
-    """``25,8000-8010`` as ``("25", "8000:8010")``. Raises ``BadRule``."""
-    return tuple(_port(item.strip()) for item in text.split(",") if item.strip())
-
-
-def _port(item: str) -> str:
-    first, dash, last = item.partition("-")
-    numbers = [first, last] if dash else [first]
-    if not all(one.isascii() and one.isdigit() and 0 < int(one) <= MAX_PORT for one in numbers):
-        raise BadRule(f"{item!r} is no port from 1 to {MAX_PORT}, and no range of them")
-    if dash and int(first) > int(last):
-        raise BadRule(f"{item!r} ends before it begins")
-    return f"{int(first)}:{int(last)}" if dash else str(int(first))
-
-
-def subnet_list(text: str) -> tuple[str, ...]:
-    """``10.0.0.0/8,fd00::/8``, each in its canonical form. Raises ``BadRule``."""
-    found = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            found.append(str(ip_network(item, strict=False)))
-        except ValueError:
-            raise BadRule(f"{item!r} is no subnet such as 10.0.0.0/8") from None
-    return tuple(found)

@@ -16,9 +16,12 @@ import uvloop
 from proxy.contract.config import DefaultPolicy
 from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig, in_pod
 from translator.identity.authority import AuthorityError
+from translator.kube.admission.settings import Injected
 from translator.kube.controller import run
 from translator.kube.settings import Options
 from translator.settings import Settings
+
+LEVELS = ("debug", "info", "warning", "error")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +48,14 @@ async def _run(given: argparse.Namespace) -> None:
             cluster_domain=given.cluster_domain,
             default_policy=given.default_policy,
         ),
+        injected=Injected(
+            image=given.image,
+            pull_policy=given.image_pull_policy,
+            namespace=given.namespace,
+            trust_domain=given.trust_domain,
+            cluster_domain=given.cluster_domain,
+            log_level=given.proxy_log_level,
+        ),
         namespace=given.namespace,
         pod=os.environ.get("POD_NAME", "smi-mesh-controller"),
         folder=given.folder,
@@ -55,7 +66,7 @@ async def _run(given: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    mesh, own = Settings(), Options()
+    mesh, own, injected = Settings(), Options(), Injected()
     parser = argparse.ArgumentParser(
         prog="python -m translator.kube", description="The controller of a mesh on Kubernetes."
     )
@@ -73,7 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
     )
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--image", default=injected.image, help="of sidecars (%(default)s)")
+    parser.add_argument(
+        "--image-pull-policy", default=injected.pull_policy, choices=("Always", "IfNotPresent", "Never")
+    )
+    parser.add_argument("--proxy-log-level", default=injected.log_level, choices=LEVELS, help="of sidecars")
+    parser.add_argument("--log-level", default="info", choices=LEVELS)
     return parser
 
 

@@ -16,20 +16,12 @@ from typing import Any, Final
 
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.identity.authority import BUNDLE, ISSUER, ISSUER_KEY, Authority
-
-NAME: Final = "smi-mesh-identity"
+from translator.kube.names import CA_SECRET, LABELS
 
 POLL: Final = 5.0
 """Seconds between looks: a rotation takes longer by far, and a GET of one object costs nothing."""
 
 _CERT_MANAGER: Final = {ISSUER: "tls.crt", ISSUER_KEY: "tls.key"}
-
-LABELS: Final = {
-    "app.kubernetes.io/name": "smi-mesh",
-    "app.kubernetes.io/part-of": "smi-mesh",
-    "app.kubernetes.io/component": "identity",
-    "app.kubernetes.io/managed-by": "smi-mesh-controller",
-}
 
 log = logging.getLogger("translator.identity")
 
@@ -61,7 +53,7 @@ class CaSecret:
 
     async def _get(self) -> Mapping[str, Any] | None:
         try:
-            return await self._api.get(f"{self._path}/{NAME}")
+            return await self._api.get(f"{self._path}/{CA_SECRET}")
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -72,7 +64,7 @@ class CaSecret:
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": NAME, "labels": LABELS},
+            "metadata": {"name": CA_SECRET, "labels": LABELS},
             "type": "Opaque",
             "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
         }
@@ -81,8 +73,8 @@ class CaSecret:
         except ApiError as error:
             if error.status != 409:
                 raise
-            return await self._api.get(f"{self._path}/{NAME}")
-        log.info("made a root of the mesh's own secret=%s/%s", self._namespace, NAME)
+            return await self._api.get(f"{self._path}/{CA_SECRET}")
+        log.info("made a root of the mesh's own secret=%s/%s", self._namespace, CA_SECRET)
         return made
 
     def _made(self) -> dict[str, bytes]:

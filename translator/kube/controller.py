@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -28,6 +28,8 @@ from translator.identity import enrol
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
 from translator.identity.serving import ControlSite
 from translator.identity.wanted import IdentityOptions
+from translator.kube.admission import webhook as admission
+from translator.kube.admission.authority import WebhookAuthority
 from translator.kube.casecret import CaSecret
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
@@ -121,13 +123,15 @@ async def run(api: ApiServer, options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    webhooks = WebhookAuthority(api, options.namespace)
+    await webhooks.load()
     secret = CaSecret(api, options.namespace, options.folder / "ca", options.mesh.trust_domain)
     await secret.load()
     rotation = await asyncio.to_thread(
         Rotation, options.folder, IdentityOptions(ca=secret.folder), options.mesh.trust_domain
     )
     controller = Controller(api, options, rotation)
-    runners = await _runners(controller)
+    runners = await _runners(controller, api)
     site = ControlSite(runners[0], "", options.control_port)
     await rotation.start(
         Outlets(
@@ -135,6 +139,8 @@ async def run(api: ApiServer, options: Options) -> None:
         )
     )  # fmt: skip
     await web.TCPSite(runners[1], None, options.admin_port).start()
+    context = webhooks.context()
+    await web.TCPSite(runners[2], None, options.webhook_port, ssl_context=context).start()
     log.info("serving control=%d admin=%d", options.control_port, options.admin_port)
     try:
         async with asyncio.TaskGroup() as group:
@@ -143,6 +149,8 @@ async def run(api: ApiServer, options: Options) -> None:
                 group.create_task(controller.follow(), name="world"),
                 group.create_task(controller.reconciler.run(), name="reconcile"),
                 group.create_task(secret.follow(), name="CA secret"),
+                group.create_task(webhooks.heal(), name="caBundle"),
+                group.create_task(webhooks.keep(context), name="webhook certificate"),
                 group.create_task(_keep_identity(rotation), name="identity"),
                 group.create_task(_keep_tidy(controller), name="traffic"),
             ]
@@ -156,20 +164,31 @@ async def run(api: ApiServer, options: Options) -> None:
     log.info("ended")
 
 
-async def _runners(controller: Controller) -> tuple[web.AppRunner, web.AppRunner]:
+async def _runners(controller: Controller, api: ApiServer) -> list[web.AppRunner]:
+    """Control, admin and webhooks."""
     rotation = controller.rotation
+
+    async def annotations(namespace: str) -> Mapping[str, str]:
+        known = controller.source.namespace_annotations(namespace)
+        if known is not None:
+            return known
+        found = await api.get(f"/api/v1/namespaces/{namespace}")
+        return found["metadata"].get("annotations") or {}
+
+    webhooks = admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle)
     control = web.Application()
     control.router.add_post(enrol.PATH, enrol.enrolment(rotation.in_force, controller.reviews.verify))
     control.router.add_get(
         STREAM_PATH, Publisher(controller.reconciler, rotation.authority, controller.collector).handle
     )
-    runners = tuple(
+    admin = pages.application(controller, controller.options.admin_port, PUBLIC)
+    runners = [
         web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=GOODBYE_SECONDS)
-        for app in (control, pages.application(controller, controller.options.admin_port, PUBLIC))
-    )
+        for app in (control, admin, webhooks)
+    ]
     for runner in runners:
         await runner.setup()
-    return runners[0], runners[1]
+    return runners
 
 
 async def _keep_identity(rotation: Rotation) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from translator.kube.admission.settings import Injected
 from translator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``mesh`` holds for all sidecars; the rest is about this process."""
+    """``mesh`` holds for all sidecars, ``injected`` for pods that get one; the rest is about this process."""
 
     mesh: Settings = field(default_factory=Settings)
+    injected: Injected = field(default_factory=Injected)
 
     namespace: str = "smi-mesh"
     """Where the mesh's own objects are."""

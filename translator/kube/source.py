@@ -7,7 +7,7 @@ Neighbours: ``smi.sources.reflector`` (list and watch), ``smi.decode`` (meaning)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from smi.decode import decode_object
@@ -116,6 +116,11 @@ class KubernetesSource:
     def objects(self) -> Iterable[Named]:
         """Everything but pods."""
         return [thing for mirror in self._mirrors for thing in mirror.objects.values()]
+
+    def namespace_annotations(self, name: str) -> Mapping[str, str] | None:
+        """The annotations of a namespace; None where it is not known (yet)."""
+        found = self._mirrors[0].objects.get(("", name))
+        return found.meta.annotations if found is not None else None
 
     @property
     def pods(self) -> tuple[Pod, ...]:

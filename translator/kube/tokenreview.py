@@ -14,8 +14,8 @@ from typing import Any, Final
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.identity.subject import BadIdentity, SidecarIdentity
 from translator.identity.tokens import TokenRejected
+from translator.kube.names import AUDIENCE
 
-AUDIENCE: Final = "identity.smi-mesh.io"
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 

@@ -1,0 +1,38 @@
+"""Ports and subnets as an operator lists them in annotations and flags."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Final
+
+MAX_PORT: Final = 65535
+
+
+class BadRule(ValueError):
+    """A port or a subnet that is none."""
+
+
+def port_list(text: str) -> tuple[str, ...]:
+    """``25,8000-8010`` as ``("25", "8000:8010")``. Raises ``BadRule``."""
+    return tuple(_port(item.strip()) for item in text.split(",") if item.strip())
+
+
+def _port(item: str) -> str:
+    first, dash, last = item.partition("-")
+    numbers = [first, last] if dash else [first]
+    if not all(one.isascii() and one.isdigit() and 0 < int(one) <= MAX_PORT for one in numbers):
+        raise BadRule(f"{item!r} is no port from 1 to {MAX_PORT}, and no range of them")
+    if dash and int(first) > int(last):
+        raise BadRule(f"{item!r} ends before it begins")
+    return f"{int(first)}:{int(last)}" if dash else str(int(first))
+
+
+def subnet_list(text: str) -> tuple[str, ...]:
+    """``10.0.0.0/8,fd00::/8``, each in its canonical form. Raises ``BadRule``."""
+    found = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(str(ip_network(item, strict=False)))
+        except ValueError:
+            raise BadRule(f"{item!r} is no subnet such as 10.0.0.0/8") from None
+    return tuple(found)

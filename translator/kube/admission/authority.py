@@ -1,0 +1,170 @@
+"""The webhooks' own CA: the API server trusts it for our webhooks and for nothing else.
+
+It is in the Secret ``smi-mesh-webhook``, made if there is none; each replica issues itself a certificate of it, in
+memory alone. ``heal`` writes the CA into the webhook configurations, and again when somebody takes it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from smi.sources.apiserver import JSON_PATCH, ApiError, ApiServer
+from translator.identity.roots import key_usage, private_pem
+from translator.kube.names import INJECTOR, LABELS, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
+
+CONFIGURATIONS: Final = (
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + INJECTOR,
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/" + VALIDATOR,
+)
+
+CA_LIFE: Final = timedelta(days=3650)
+LEAF_LIFE: Final = timedelta(days=30)
+"""A replica that runs longer renews at half of it."""
+
+POLL: Final = 5.0
+"""Seconds between looks at the configurations."""
+
+BACKDATE: Final = timedelta(minutes=5)
+
+log = logging.getLogger("translator.admission")
+
+
+class WebhookAuthority:
+    """The CA, as soon as ``load`` has returned."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        self._api, self._namespace = api, namespace
+        self._certificate: x509.Certificate
+        self._key: ec.EllipticCurvePrivateKey
+
+    async def load(self) -> None:
+        """From the Secret, which is made if there is none. Raises ``ApiError``."""
+        path = f"/api/v1/namespaces/{self._namespace}/secrets"
+        try:
+            secret = await self._api.get(f"{path}/{WEBHOOK_SECRET}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            certificate, key = new_ca()
+            data = {"ca.crt": _pem(certificate), "ca.key": private_pem(key)}
+            body = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": WEBHOOK_SECRET, "labels": LABELS},
+                "type": "Opaque",
+                "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
+            }
+            try:
+                secret = await self._api.create(path, body)
+            except ApiError as conflict:
+                if conflict.status != 409:
+                    raise
+                secret = await self._api.get(f"{path}/{WEBHOOK_SECRET}")
+        self._take(secret.get("data") or {})
+
+    def _take(self, data: Mapping[str, str]) -> None:
+        certificate, key = (base64.b64decode(data.get(name, "")) for name in ("ca.crt", "ca.key"))
+        self._certificate = x509.load_pem_x509_certificate(certificate)
+        loaded = serialization.load_pem_private_key(key, password=None)
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"the key in Secret {WEBHOOK_SECRET} is no EC key")
+        self._key = loaded
+
+    def context(self) -> ssl.SSLContext:
+        """To serve with."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._renew(context)
+        return context
+
+    async def keep(self, context: ssl.SSLContext) -> None:
+        """Renews the certificate in ``context`` at half of its life, until cancelled; new connections get it."""
+        while True:
+            await asyncio.sleep(LEAF_LIFE.total_seconds() / 2)
+            self._renew(context)
+
+    def _renew(self, context: ssl.SSLContext) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [f"{WEBHOOK_SERVICE}.{self._namespace}.{ending}" for ending in ("svc", "svc.cluster.local")]
+        now = datetime.now(UTC)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATE)
+            .not_valid_after(now + LEAF_LIFE)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        descriptor = os.memfd_create("webhook", os.MFD_CLOEXEC)  # load_cert_chain takes paths only
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(_pem(leaf) + private_pem(key))
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+
+    async def heal(self) -> None:
+        """Keeps the CA in the webhook configurations, until cancelled."""
+        told: dict[str, str] = {}
+        while True:
+            for path in CONFIGURATIONS:
+                try:
+                    await self._heal(path)
+                    told.pop(path, None)
+                except ApiError as error:
+                    if told.get(path) != str(error):
+                        log.warning("caBundle not written error=%s", error)
+                    told[path] = str(error)
+            await asyncio.sleep(POLL)
+
+    async def _heal(self, path: str) -> None:
+        found = await self._api.get(path)
+        wanted = base64.b64encode(_pem(self._certificate)).decode()
+        patch: list[dict[str, Any]] = []
+        for index, webhook in enumerate(found.get("webhooks") or ()):
+            if (webhook.get("clientConfig") or {}).get("caBundle") != wanted:
+                patch.append({"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]})
+                patch.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": wanted})
+        if patch:
+            await self._api.patch(path, patch, JSON_PATCH)
+            log.info("caBundle written configuration=%s", path.rpartition("/")[2])
+
+
+def new_ca() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A CA for webhook certificates alone."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smi-mesh webhooks")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+    )
+    return builder.sign(key, hashes.SHA256()), key
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -1,0 +1,288 @@
+"""A pod with a sidecar, made of one without. Pure.
+
+[init, sidecar] come before the pod's own init containers, whose traffic is then meshed as well. The sidecar is a native
+one (an init container with ``restartPolicy: Always``): it is ready before the application starts and outlives it, and
+jobs end. What the kubelet asks of the application it asks through the sidecar.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from proxy.contract.config import (
+    AccessLog,
+    Config,
+    Control,
+    File,
+    Listeners,
+    Probe,
+    Sidecar,
+    TlsFiles,
+    Trust,
+    spiffe_id,
+)
+from proxy.contract.ports import BadRule, port_list, subnet_list
+from translator.kube.admission.decide import UID
+from translator.kube.admission.settings import Injected
+from translator.kube.names import AUDIENCE, CONTROLLER
+from translator.kube.pods import PROXY_CONTAINER, owner_of
+
+INIT_CONTAINER: Final = "smi-mesh-init"
+RUN_VOLUME: Final = "smi-mesh-run"
+TOKEN_VOLUME: Final = "smi-mesh-token"
+SETTINGS: Final = "SMI_MESH_SIDECAR"
+STATUS: Final = "smi-mesh.io/proxy-status"
+
+RUN: Final = "/run/smi-mesh"
+TOKENS: Final = "/var/run/secrets/smi-mesh"
+ADMIN, OUTBOUND, MESH, REDIRECTED = 4191, 4140, 4143, 4144
+
+TOKEN_SECONDS: Final = 86400
+"""The kubelet renews it at 80 % of that. It is needed again only if a certificate could not be renewed in its life."""
+
+SLEEP: Final = 5
+"""Seconds that an application without a preStop hook serves on after its end was ordered: callers have to hear."""
+
+GRACE: Final = 30
+"""Kubernetes' own terminationGracePeriodSeconds."""
+
+FIELDS: Final = (
+    ("POD_NAME", "metadata.name"),
+    ("POD_NAMESPACE", "metadata.namespace"),
+    ("POD_IP", "status.podIP"),
+    ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+)
+
+PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
+HOOKS: Final = ("postStart", "preStop")
+
+Spec = dict[str, Any]
+Annotations = Mapping[str, str]
+
+
+def injected(pod: Mapping[str, Any], inherited: Annotations, settings: Injected, bundle: str) -> dict[str, Any]:
+    """The pod with its sidecar. ``inherited`` are its namespace's annotations, ``bundle`` trusted roots (PEM)."""
+    new = copy.deepcopy(dict(pod))
+    meta, spec = new.setdefault("metadata", {}), new.setdefault("spec", {})
+    said = {**inherited, **(meta.get("annotations") or {})}
+    probes = list(_rewrite(spec))
+    _lengthen(spec)
+    if said.get("smi-mesh.io/http-proxy") == "enabled":
+        _use_proxy(spec)
+    spec["initContainers"] = [
+        _init(said, settings),
+        _sidecar(meta, said, settings, _file(meta, said, settings, probes, bundle)),
+        *(spec.get("initContainers") or ()),
+    ]
+    spec["volumes"] = [*(spec.get("volumes") or ()), *VOLUMES]
+    meta["annotations"] = {**(meta.get("annotations") or {}), STATUS: "injected"}
+    return new
+
+
+VOLUMES: Final[tuple[Spec, ...]] = (
+    {"name": RUN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+    {
+        "name": TOKEN_VOLUME,
+        "projected": {
+            "defaultMode": 0o444,
+            "sources": [
+                {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}}
+            ],
+        },
+    },
+)
+
+
+def _init(said: Annotations, settings: Injected) -> Spec:
+    command = ["python3", "-m", "proxy", "init"]
+    for annotation, read in (
+        ("skip-inbound-ports", port_list),
+        ("skip-outbound-ports", port_list),
+        ("skip-subnets", subnet_list),
+    ):
+        try:
+            items = read(said.get(f"smi-mesh.io/{annotation}", ""))
+        except BadRule:
+            continue  # the validating webhook tells; a pod must not fail for it
+        if items:
+            command += [
+                f"--{annotation}",
+                ",".join(item.replace(":", "-") if read is port_list else item for item in items),
+            ]
+    return {
+        "name": INIT_CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": command,
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+        },
+        "volumeMounts": [{"name": RUN_VOLUME, "mountPath": RUN}],
+    }
+
+
+def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> Spec:
+    env: list[Spec] = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FIELDS]
+    env.append({"name": SETTINGS, "value": msgspec.json.encode(file).decode()})
+    return {
+        "name": PROXY_CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": ["python3", "-m", "proxy", "--config-env", SETTINGS],
+        "restartPolicy": "Always",
+        "env": env,
+        "ports": [{"name": "smi-mesh", "containerPort": MESH}, {"name": "smi-mesh-admin", "containerPort": ADMIN}],
+        "resources": _resources(said, settings),
+        "lifecycle": {
+            "postStart": {"exec": {"command": ["python3", "-m", "proxy", "await"]}},
+            "preStop": {"exec": {"command": ["python3", "-m", "proxy", "drain"]}},
+        },
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": ADMIN}, "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {
+            "httpGet": {"path": "/live", "port": ADMIN},
+            "initialDelaySeconds": 10,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+        },
+        "securityContext": {
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            {"name": RUN_VOLUME, "mountPath": RUN},
+            {"name": TOKEN_VOLUME, "mountPath": TOKENS, "readOnly": True},
+        ],
+    }
+
+
+def _resources(said: Annotations, settings: Injected) -> Spec:
+    def value(name: str, default: str = "") -> str:
+        return said.get(f"smi-mesh.io/proxy-{name}") or default
+
+    wanted = {
+        "requests": {
+            "cpu": value("cpu-request", settings.cpu_request),
+            "memory": value("memory-request", settings.memory_request),
+        },
+        "limits": {"cpu": value("cpu-limit"), "memory": value("memory-limit")},
+    }
+    kept = {kind: {name: text for name, text in values.items() if text} for kind, values in wanted.items()}
+    return {kind: values for kind, values in kept.items() if values}
+
+
+def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe], bundle: str) -> File:
+    """What the sidecar is told. The kubelet puts the pod's own names and address into it."""
+    kind, workload = owner_of(meta)
+    logs: dict[str, AccessLog] = {"none": "", "text": "text", "json": "json"}
+    level = said.get("smi-mesh.io/log-level", settings.log_level)
+    identity = spiffe_id(settings.trust_domain, settings.namespace, CONTROLLER)
+    sidecar = Sidecar(
+        pod="$(POD_NAME)",
+        namespace="$(POD_NAMESPACE)",
+        service_account="$(POD_SERVICE_ACCOUNT)",
+        listeners=Listeners(
+            address="$(POD_IP)", outbound=OUTBOUND, mesh=MESH, admin=ADMIN, redirected=REDIRECTED, transparent=True
+        ),
+        app_address="$(POD_IP)",
+        workload=workload or "$(POD_NAME)",
+        workload_kind=kind,
+        trust_domain=settings.trust_domain,
+        cluster_domain=settings.cluster_domain,
+        tls=TlsFiles(
+            bundle=f"{RUN}/bundle.pem", certificate=f"{RUN}/tls.crt", key=f"{RUN}/tls.key", token=f"{TOKENS}/token"
+        ),
+        control=Control(
+            address=f"{CONTROLLER}.{settings.namespace}.svc.{settings.cluster_domain}.",
+            port=settings.control_port,
+            identity=identity,
+        ),
+        egress=True,
+        state=RUN,
+        log_level=level if level in ("debug", "info", "warning", "error") else settings.log_level,
+        access_log=logs.get(said.get("smi-mesh.io/access-log", ""), settings.access_log),
+        probes=tuple(probes),
+    )
+    return File(sidecar=sidecar, config=Config(trust=Trust(bundle=bundle)))
+
+
+def _rewrite(spec: Spec) -> Iterator[Probe]:
+    """Has the kubelet ask the sidecar instead of the application; yields what the sidecar is to ask."""
+    for group in ("initContainers", "containers"):
+        for container in spec.get(group) or ():
+            ports = {port["name"]: port["containerPort"] for port in container.get("ports") or () if port.get("name")}
+            lifecycle = container.get("lifecycle") or {}
+            places = [(container, name) for name in PROBES] + [(lifecycle, name) for name in HOOKS]
+            for holder, place in places:
+                asked = holder.get(place)
+                probe = _probe(f"{container['name']}-{place}", asked, ports) if asked else None
+                if probe is not None:
+                    for kind in ("httpGet", "tcpSocket", "grpc"):
+                        asked.pop(kind, None)
+                    asked["httpGet"] = {"path": f"/probe/{probe.name}", "port": ADMIN}
+                    yield probe
+
+
+def _probe(name: str, asked: Spec, ports: Mapping[str, int]) -> Probe | None:
+    """What is asked of the application; None for an exec probe, a port of no known name, and one at another host."""
+    timeout = float(asked.get("timeoutSeconds") or 1)
+    for kind in ("httpGet", "tcpSocket", "grpc"):
+        action = asked.get(kind)
+        if action is None:
+            continue
+        port = action.get("port")
+        number = ports.get(port, int(port) if str(port).isdigit() else 0) if isinstance(port, str) else port
+        if not number or action.get("host"):
+            return None
+        if kind != "httpGet":
+            return Probe(name=name, kind="tcp", port=number, timeout=timeout)
+        headers = tuple((str(one["name"]), str(one["value"])) for one in action.get("httpHeaders") or ())
+        secure = str(action.get("scheme", "HTTP")).upper() == "HTTPS"
+        return Probe(
+            name=name,
+            kind="http",
+            port=number,
+            path=action.get("path") or "/",
+            scheme="https" if secure else "http",
+            headers=headers,
+            timeout=timeout,
+        )
+    return None
+
+
+def _lengthen(spec: Spec) -> None:
+    """An application that knows no preStop goes on serving for a moment: its callers hear of its end only then."""
+    grace = spec.get("terminationGracePeriodSeconds", GRACE)
+    seconds = min(SLEEP, int(grace) // 3)
+    for container in spec.get("containers") or ():
+        lifecycle = container.get("lifecycle") or {}
+        if seconds and not lifecycle.get("preStop"):
+            container["lifecycle"] = {**lifecycle, "preStop": {"sleep": {"seconds": seconds}}}
+
+
+def _use_proxy(spec: Spec) -> None:
+    """The application's HTTP goes to the sidecar by name, not by address (``smi-mesh.io/http-proxy``)."""
+    local = "localhost,127.0.0.1,::1"
+    wanted = {
+        **dict.fromkeys(("HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{OUTBOUND}"),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), local),
+    }
+    for container in spec.get("containers") or ():
+        present = {one.get("name") for one in container.get("env") or ()}
+        missing = [{"name": name, "value": value} for name, value in wanted.items() if name not in present]
+        container["env"] = [*(container.get("env") or ()), *missing]
