@@ -1,8 +1,9 @@
 """Manifests that ship with the product.
 
-Belongs here: YAML (demos, CRDs, later install bases) and the few lines that find it.
+Belongs here: YAML (demos, CRDs, the installation) and the few lines that find it.
 Does not belong: code beyond locating files.
-Next: ``translator.demo`` runs the demos, ``translator.local`` runs any folder of manifests.
+Next: ``translator.demo`` runs the demos, ``translator.local`` any folder of manifests, ``translator.kube.install``
+prints what an installation is.
 """
 
 from __future__ import annotations
@@ -23,5 +24,14 @@ def demos() -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in _demos().iterdir() if entry.is_dir()))
 
 
+def installation(part: str) -> Path:
+    """The folder ``crds``, ``base`` or ``overlays/…``."""
+    return _folder().joinpath(*part.split("/"))
+
+
 def _demos() -> Path:
-    return Path(str(files(__name__) / "demos"))
+    return _folder() / "demos"
+
+
+def _folder() -> Path:
+    return Path(str(files(__name__)))

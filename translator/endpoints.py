@@ -71,7 +71,7 @@ def endpoint_of(world: World, pod: Pod, port: int) -> Endpoint:
     """One container port of a pod, ready or not."""
     name = pod.meta.key
     workload = f"{pod.workload_kind}/{pod.workload}" if pod.workload else ""
-    if pod.meshed:
+    if pod.meshed and world.settings.mtls:
         identity = spiffe_id(world.settings.trust_domain, pod.meta.namespace, pod.service_account)
         return Endpoint(ip=pod.ip, port=port, mesh=pod.mesh_port, identity=identity, pod=name, workload=workload)
     bound = pod.listen_ports.get(port, port)

@@ -24,5 +24,8 @@ class Settings:
     """Foreign trust domains whose bundle is configured, so that an IdentityBinding may name their identities. None by
     default: whom another domain calls by which name is not for this mesh to guess."""
 
+    mtls: bool = True
+    """Whether sidecars speak mTLS to each other. Without, nobody has an identity: TrafficTargets let nobody in."""
+
     default_policy: DefaultPolicy = "same-identity"
     """Who may call a pod that no TrafficTarget names: the least that lets replicas of one workload talk."""

@@ -16,6 +16,10 @@ from translator.cli.groups import LazyGroup
 @click.group(
     cls=LazyGroup,
     lazy={
+        "check": "translator.cli.check:check_command",
+        "install": "translator.cli.install:install",
+        "upgrade": "translator.cli.install:upgrade",
+        "uninstall": "translator.cli.install:uninstall",
         "local": "translator.cli.local:local",
         "stat": "translator.cli.stat:stat",
         "routes": "translator.cli.routes:routes",

@@ -47,6 +47,7 @@ async def _run(given: argparse.Namespace) -> None:
             trust_domain=given.trust_domain,
             cluster_domain=given.cluster_domain,
             default_policy=given.default_policy,
+            mtls=not given.disable_mtls,
         ),
         injected=Injected(
             image=given.image,
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(DefaultPolicy),
         default=mesh.default_policy,
         help="who may call a pod that no TrafficTarget names (%(default)s)",
+    )
+    parser.add_argument(
+        "--disable-mtls", action="store_true", help="sidecars speak in the clear; nobody has an identity"
     )
     parser.add_argument(
         "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"

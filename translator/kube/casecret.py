@@ -93,7 +93,7 @@ class CaSecret:
         for name in (BUNDLE, ISSUER, ISSUER_KEY):
             text = data.get(name) or data.get(_CERT_MANAGER.get(name, ""))
             if text is None:
-                log.error("the Secret %s/%s has no %s; what was known counts", self._namespace, NAME, name)
+                log.error("the Secret %s/%s has no %s; what was known counts", self._namespace, CA_SECRET, name)
                 return
             files[name] = base64.b64decode(text)
         if files == self._files:

@@ -1,0 +1,101 @@
+"""``smi install``, ``smi upgrade`` and ``smi uninstall``: plain YAML for kubectl. No cluster is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import click
+import yaml
+
+from manifests import installation
+from proxy.contract.config import DefaultPolicy
+from translator.kube.install import SETTINGS, Shipped, UnknownSetting, Wanted, leftovers, rendered, text_of
+
+KEYS = ", ".join(SETTINGS)
+
+
+def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+        found[key] = value
+    return found
+
+
+_set = click.option(
+    "--set", "settings", multiple=True, callback=_pairs, metavar="KEY=VALUE", help=f"A setting, one of {KEYS}."
+)
+_policy = click.option(
+    "--default-policy",
+    type=click.Choice(get_args(DefaultPolicy)),
+    help="Who may call a pod that no TrafficTarget names (same-identity).",
+)
+_ha = click.option("--ha", is_flag=True, help="Two replicas, and namespaces that can insist on sidecars.")
+_mtls = click.option("--disable-mtls", is_flag=True, help="Sidecars speak in the clear; the default policy is allow.")
+
+
+@click.command()
+@_set
+@_policy
+@_mtls
+@_ha
+def install(settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool) -> None:
+    """Print what the mesh is made of: smi install | kubectl apply -f -
+
+    The same options print the same text. There is no key in it; the controller makes what is secret.
+    """
+    click.echo(text_of(_objects(settings, default_policy, disable_mtls, ha)), nl=False)
+
+
+@click.command()
+@_set
+@_policy
+@_mtls
+@_ha
+def upgrade(settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool) -> None:
+    """Print this version's objects, to be applied over those of another: smi upgrade | kubectl apply -f -
+
+    Give the options that the mesh was installed with. Pods get the new sidecar when they are restarted.
+    """
+    click.echo(text_of(_objects(settings, default_policy, disable_mtls, ha)), nl=False)
+
+
+@click.command()
+def uninstall() -> None:
+    """Print what to delete: smi uninstall | kubectl delete -f -
+
+    Objects of the whole cluster and the mesh's namespace; CRDs take SMI objects with them. Meshed pods go on serving.
+    """
+    click.echo(text_of(leftovers(_objects({}, None, False, False))), nl=False)
+
+
+def _objects(
+    settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool
+) -> list[dict[str, Any]]:
+    policy = cast("DefaultPolicy | None", default_policy)
+    wanted = Wanted(ha=ha, default_policy=policy, mtls=not disable_mtls, settings=settings)
+    try:
+        return rendered(shipped(), wanted)
+    except UnknownSetting as error:
+        raise click.BadParameter(str(error), param_hint="--set") from error
+
+
+def shipped() -> Shipped:
+    """The manifests of this version."""
+    ha = installation("overlays/ha")
+    return Shipped(
+        base=[
+            *_all(sorted(installation("crds").glob("*_*.yaml"))),
+            *_all(sorted(set(installation("base").glob("*.yaml")) - {installation("base") / "kustomization.yaml"})),
+        ],
+        ha_objects=_all([ha / "disruption.yaml"]),
+        ha_controller=_all([ha / "controller.yaml"])[0],
+        ha_injector=yaml.safe_load((ha / "injector.yaml").read_text("utf-8")),
+    )
+
+
+def _all(files: list[Path]) -> list[dict[str, Any]]:
+    return [thing for file in files for thing in yaml.safe_load_all(file.read_text("utf-8")) if thing]

@@ -1,0 +1,172 @@
+"""What `smi install` prints: the manifests that ship with the product, with the operator's options in them. Pure.
+
+YAML is the one source (``manifests/base``, ``manifests/overlays``); an option is a small edit of it. The same options
+give the same text, and there is never a key in it: what is secret the controller makes on the cluster.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from proxy.contract.config import DefaultPolicy
+
+Object = dict[str, Any]
+
+ORDER: Final = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "PodDisruptionBudget",
+    "Deployment",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+)
+"""Of kinds: what others need comes first, the webhooks last."""
+
+CLUSTER_WIDE: Final = frozenset(
+    {
+        "CustomResourceDefinition",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+        "Namespace",
+    }
+)
+
+LABELS: Final = {
+    "app.kubernetes.io/name": "smi-mesh",
+    "app.kubernetes.io/part-of": "smi-mesh",
+    "app.kubernetes.io/managed-by": "smi",
+}
+
+
+class UnknownSetting(ValueError):
+    """A ``--set`` for which there is no such key, or no such value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """The product's manifests: what is always there, and what ``--ha`` adds and patches."""
+
+    base: Sequence[Object]
+    ha_objects: Sequence[Object]
+    ha_controller: Object
+    ha_injector: Sequence[Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Options of ``smi install``. ``settings`` are the pairs of ``--set``."""
+
+    ha: bool = False
+    default_policy: DefaultPolicy | None = None
+    mtls: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def rendered(shipped: Shipped, wanted: Wanted) -> list[Object]:
+    """The objects, in the order to apply them. Raises ``UnknownSetting``."""
+    objects = [copy.deepcopy(thing) for thing in shipped.base]
+    if wanted.ha:
+        objects += copy.deepcopy(list(shipped.ha_objects))
+        for thing in objects:
+            if thing["kind"] == "Deployment":
+                _merge(thing, shipped.ha_controller)
+            elif thing["kind"] == "MutatingWebhookConfiguration":
+                thing["webhooks"] += [copy.deepcopy(one["value"]) for one in shipped.ha_injector]
+    for thing in objects:
+        own = LABELS if thing["kind"] != "CustomResourceDefinition" else {"app.kubernetes.io/part-of": "smi-mesh"}
+        thing["metadata"]["labels"] = dict(sorted({**thing["metadata"].get("labels", {}), **own}.items()))
+    (controller,) = (thing for thing in objects if thing["kind"] == "Deployment")
+    _configure(controller, wanted)
+    return sorted(objects, key=lambda thing: (ORDER.index(thing["kind"]), thing["metadata"]["name"]))
+
+
+def leftovers(objects: Iterable[Object]) -> list[Object]:
+    """What to delete to be rid of the mesh: what is of the whole cluster, and the namespace with all that is in it."""
+    return [thing for thing in reversed(list(objects)) if thing["kind"] in CLUSTER_WIDE]
+
+
+def text_of(objects: Iterable[Object]) -> str:
+    """YAML to be piped into kubectl."""
+    return "".join(f"---\n{yaml.safe_dump(thing, sort_keys=False, width=120)}" for thing in objects)
+
+
+def _configure(controller: Object, wanted: Wanted) -> None:
+    spec = controller["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    arguments = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    if wanted.default_policy is not None or not wanted.mtls:
+        arguments["default-policy"] = wanted.default_policy or "allow"
+    for key, value in wanted.settings.items():
+        edit = SETTINGS.get(key)
+        if edit is None:
+            raise UnknownSetting(f"{key!r} is not a setting; there are {', '.join(SETTINGS)}")
+        edit(spec, container, arguments, value)
+    container["args"] = [f"--{name}={value}" for name, value in arguments.items()]
+    if not wanted.mtls:
+        container["args"].append("--disable-mtls")
+
+
+def _image(_: Object, container: Object, arguments: dict[str, str], value: str) -> None:
+    container["image"] = arguments["image"] = value
+
+
+def _pull_policy(_: Object, container: Object, arguments: dict[str, str], value: str) -> None:
+    if value not in ("Always", "IfNotPresent", "Never"):
+        raise UnknownSetting(f"imagePullPolicy: {value!r} is not one of Always, IfNotPresent, Never")
+    container["imagePullPolicy"] = arguments["image-pull-policy"] = value
+
+
+def _replicas(spec: Object, _: Object, __: dict[str, str], value: str) -> None:
+    if not value.isdigit() or int(value) < 1:
+        raise UnknownSetting(f"replicas: {value!r} is no number from 1 on")
+    spec["replicas"] = int(value)
+
+
+def _argument(name: str) -> Callable[[Object, Object, dict[str, str], str], None]:
+    def edit(_: Object, __: Object, arguments: dict[str, str], value: str) -> None:
+        arguments[name] = value
+
+    return edit
+
+
+def _request(name: str) -> Callable[[Object, Object, dict[str, str], str], None]:
+    def edit(_: Object, container: Object, __: dict[str, str], value: str) -> None:
+        container["resources"]["requests"][name] = value
+
+    return edit
+
+
+SETTINGS: Final[Mapping[str, Callable[[Object, Object, dict[str, str], str], None]]] = {
+    "image": _image,
+    "imagePullPolicy": _pull_policy,
+    "replicas": _replicas,
+    "trustDomain": _argument("trust-domain"),
+    "clusterDomain": _argument("cluster-domain"),
+    "logLevel": _argument("log-level"),
+    "proxyLogLevel": _argument("proxy-log-level"),
+    "cpuRequest": _request("cpu"),
+    "memoryRequest": _request("memory"),
+}
+"""The keys of ``--set``."""
+
+
+def _merge(into: Object, patch: Object) -> None:
+    """A strategic merge as far as our own patches go: mappings are merged, all else is replaced."""
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
