@@ -134,6 +134,8 @@ def _init(said: Annotations, settings: Injected) -> Spec:
 
 def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> Spec:
     env: list[Spec] = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FIELDS]
+    # aiofastnet has OpenSSL decode a peer's certificate from a temporary file; the image itself is read-only.
+    env.append({"name": "TMPDIR", "value": RUN})
     env.append({"name": SETTINGS, "value": msgspec.json.encode(file).decode()})
     return {
         "name": PROXY_CONTAINER,
