@@ -49,7 +49,7 @@ def test_ports_and_subnets_as_they_are_written() -> None:
 
 @pytest.mark.parametrize("text", ["0", "65536", "http", "10-5", "-1", "1-", "²"])
 def test_what_is_no_port_is_named(text: str) -> None:
-    with pytest.raises(BadRule, match="is no port|ends before"):
+    with pytest.raises(BadRule, match=r"is no port|ends before"):
         port_list(text)
 
 

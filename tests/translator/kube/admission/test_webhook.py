@@ -36,10 +36,10 @@ async def posted(path: str, body: bytes, namespaces: Mapping[str, str] | None = 
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with aiohttp.ClientSession() as session:
-            async with session.post(f"http://127.0.0.1:{runner.addresses[0][1]}{path}", data=body) as answer:
-                text = await answer.text()
-                return answer.status, json.loads(text) if text.startswith("{") else text
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
+        async with aiohttp.ClientSession() as session, session.post(url, data=body) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text.startswith("{") else text
     finally:
         await runner.cleanup()
 
