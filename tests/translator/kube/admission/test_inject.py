@@ -178,7 +178,10 @@ def test_a_probe_that_is_not_about_a_port_of_the_pod_stays(probe: dict[str, Any]
 
 @pytest.mark.parametrize(("grace", "seconds"), [(None, 5), (9, 3), (2, None)])
 def test_an_application_serves_on_for_a_moment(grace: int | None, seconds: int | None) -> None:
-    new = injected(pod(**({} if grace is None else {"terminationGracePeriodSeconds": grace})), {}, SETTINGS, BUNDLE)
+    asked = pod()
+    if grace is not None:
+        asked["spec"]["terminationGracePeriodSeconds"] = grace
+    new = injected(asked, {}, SETTINGS, BUNDLE)
     hook = new["spec"]["containers"][0].get("lifecycle", {}).get("preStop")
     assert hook == (None if seconds is None else {"sleep": {"seconds": seconds}})
 

@@ -20,7 +20,7 @@ from translator.kube.admission.settings import Injected
 from translator.kube.admission.webhook import application
 
 SECRETS = "/api/v1/namespaces/smi-mesh/secrets"
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "web", "annotations": {"smi-mesh.io/inject": "enabled"}},
     "spec": {"containers": [{"name": "c"}]},
 }
