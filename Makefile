@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance crds fmt lock clean help
+.PHONY: demo test check tests conformance crds reference fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
@@ -15,6 +15,7 @@ help:
 	@echo "make check  all of that without the tests"
 	@echo "make conformance  all black-box cases against a local mesh"
 	@echo "make crds   write manifests/crds anew"
+	@echo "make reference  write docs/reference anew"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
 	@echo "make clean  remove what was built"
@@ -44,6 +45,10 @@ conformance:
 crds:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/python -m smi.crds manifests/crds
+
+reference:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/python -m translator.reference docs/reference
 
 fmt:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

@@ -1,6 +1,6 @@
 """The metrics of a sidecar in Prometheus' text format (0.0.4), by the names that Linkerd's proxies made common. Pure.
 
-``FAMILIES`` is the list of them; ``docs/observing.md`` has it as a table. What
+``FAMILIES`` is the list of them, ``LABELS`` what their labels say; ``translator.reference`` writes both down. What
 comes in is what ``proxy.counters`` and ``proxy.transports`` counted. Dashboards and
 Flagger read these names, so they stay as they are.
 """
@@ -29,6 +29,38 @@ class Family(NamedTuple):
     help: str
     labels: tuple[str, ...] = ()
 
+
+COMMON = {
+    "namespace": "the sidecar's own namespace",
+    "pod": "its pod",
+    "deployment": "its workload; the label is called after the kind (`statefulset`, …)",
+}
+"""What every line has, and what it says."""
+
+LABELS = {
+    "direction": "`inbound`: to this pod's application; `outbound`: from it",
+    "tls": "`true`: mutual TLS; `no_identity`: in the clear",
+    "client_id": "inbound: the caller's SPIFFE ID",
+    "server_id": "outbound: the server's SPIFFE ID",
+    "target_port": "inbound: the container port",
+    "dst_namespace": "outbound: the namespace of what was called",
+    "dst_service": "the Service that was called: the backend, where a split chose it",
+    "dst_port": "its port",
+    "dst_pod": "the pod that answered",
+    "dst_deployment": "that pod's workload; the label is called after the kind",
+    "dst_serviceaccount": "that pod's ServiceAccount",
+    "apex": "the Service that was asked for, where a split chose another",
+    "split": "the TrafficSplit that chose",
+    "classification": "`success` or `failure`",
+    "status_code": "the HTTP status; 499 where the client left first",
+    "rt_route": "the match, as `group/match`",
+    "authz_kind": "what let it in: `traffictarget` or `default`",
+    "authz_name": "which TrafficTarget",
+    "peer": "`src`: who connects to this sidecar; `dst`: whom it connects to",
+    "errno": "how the connection ended; empty: in order",
+    "reason": "the [word](reasons.md)",
+}
+"""What each label says, in Markdown."""
 
 _SERIES = ("direction", "tls", "client_id", "server_id", "target_port", "dst_namespace", "dst_service", "dst_port",
            "dst_pod", "dst_deployment", "dst_serviceaccount", "apex", "split")  # fmt: skip

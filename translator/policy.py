@@ -7,7 +7,7 @@ still names its destination.
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import cast
 
 from proxy.contract.config import DefaultPolicy, Grant, Inbound
 from smi.access import TrafficTarget
@@ -16,6 +16,7 @@ from translator.annotations import annotation
 from translator.findings import Finding, Reason
 from translator.routes import target_traffic
 from translator.subjects import names_destination, target_sources
+from translator.vocabulary import DEFAULT_POLICY, POLICY_MODE, UNMESHED
 from translator.world import World
 
 
@@ -27,9 +28,9 @@ def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
         if names_destination(world, target, pod)
     ]
     granted = [grant(world, target) for target in targets]
-    default, default_findings = annotation(world, pod, "default-policy", get_args(DefaultPolicy))
-    unmeshed, unmeshed_findings = annotation(world, pod, "unmeshed", ("allow", "deny"))
-    mode, mode_findings = annotation(world, pod, "policy-mode", ("enforce", "audit"))
+    default, default_findings = annotation(world, pod, DEFAULT_POLICY)
+    unmeshed, unmeshed_findings = annotation(world, pod, UNMESHED)
+    mode, mode_findings = annotation(world, pod, POLICY_MODE)
     compiled = Inbound(
         default_policy=cast(DefaultPolicy, default or world.settings.default_policy),
         named=bool(targets),
