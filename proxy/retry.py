@@ -151,12 +151,20 @@ class Attempts:
 
     def decide(self, outcome: Outcome, size: int, now: float) -> Decision:
         """What becomes of an attempt that ended with ``outcome``; ``size`` is the bytes of body seen so far."""
+        retried = self._budget.retried
         if self._policy.wants(outcome) and size <= REPLAY_LIMIT:
-            if self.retries < self._policy.limit and self._budget.spend(now):
-                self.retries += 1
-                return Decision.RETRY
-            return Decision.SPENT
+            if self.retries >= self._policy.limit:
+                retried.limit_exceeded += 1
+                return Decision.SPENT
+            if not self._budget.spend(now):
+                retried.overflow += 1
+                return Decision.SPENT
+            self.retries += 1
+            retried.requests += 1
+            return Decision.RETRY
         failed = outcome.status >= 500 or outcome.grpc != 0
+        if self.retries and not failed:
+            retried.successes += 1
         return Decision.SPENT if outcome.spent or (failed and self.retries) else Decision.PASS
 
     def pause(self, jitter: float) -> float:

@@ -192,6 +192,37 @@ def test_what_is_not_granted_costs_nothing() -> None:
     assert Attempts(policy, budget).decide(BUSY, 0, 0.0) is RETRY
 
 
+def counted(budget: Budget) -> tuple[int, int, int, int]:
+    """Granted, ended well, refused by the limit, refused by the bucket."""
+    retried = budget.retried
+    return retried.requests, retried.successes, retried.limit_exceeded, retried.overflow
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "limit", "budget", "expected"),
+    [
+        pytest.param([Outcome(200)], 3, 9.0, (0, 0, 0, 0), id="no retry needed"),
+        pytest.param([Outcome(404)], 3, 9.0, (0, 0, 0, 0), id="no condition"),
+        pytest.param([BUSY, Outcome(200)], 3, 9.0, (1, 1, 0, 0), id="retried and well"),
+        pytest.param([BUSY, BUSY, Outcome(404)], 3, 9.0, (2, 1, 0, 0), id="retried twice and no failure"),
+        pytest.param([BUSY, Outcome(200, grpc=5)], 3, 9.0, (1, 0, 0, 0), id="retried and failed otherwise"),
+        pytest.param([BUSY, BUSY, BUSY], 2, 9.0, (2, 0, 1, 0), id="limit"),
+        pytest.param([BUSY, BUSY], 9, 1.0, (1, 0, 0, 1), id="budget"),
+        pytest.param([BUSY, BUSY], 1, 1.0, (1, 0, 1, 0), id="limit before budget"),
+        pytest.param([BUSY, Outcome(503, spent=True)], 9, 9.0, (1, 0, 0, 0), id="retried further down"),
+    ],
+)
+def test_what_is_counted(
+    outcomes: list[Outcome], limit: int, budget: float, expected: tuple[int, int, int, int]
+) -> None:
+    bucket = Budget(Terms(minimum=budget, ratio=0.0, ttl=1.0), 0.0)
+    request = Attempts(compile_retry(Retry(statuses=((500, 599),), limit=limit)), bucket)
+    for outcome in outcomes:
+        request.decide(outcome, 0, 0.0)
+
+    assert counted(bucket) == expected
+
+
 def test_waits_grow_from_try_to_try() -> None:
     request = attempts(limit=5)
     waits = []
