@@ -58,7 +58,14 @@ class Reason(StrEnum):
         (408, 504),
         "504: a time-out of the Service's policy has run out. 408: the client stopped in the middle of its request.",
     )
-    RETRIES_SPENT = "retries-spent", (), "Not said by this version."
+    RETRIES_SPENT = (
+        "retries-spent",
+        (502, 504),
+        (
+            "No connection, a connection that broke, or no answer in the time for one try, and the request's retries "
+            "or the Service's budget of them are spent. The detail has which, and the last failure."
+        ),
+    )
     BREAKER_OPEN = "breaker-open", (503,), "Every endpoint has failed too often and is left alone for now."
     LOOP = (
         "loop",

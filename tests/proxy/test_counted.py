@@ -6,9 +6,9 @@ import re
 
 import pytest
 from msgspec.structs import replace
-from wire import OK, App, Playing, play, playing, split, to
+from wire import OK, App, Playing, play, playing, split, to, under
 
-from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Policy, Retry, Source
+from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Retry, Source
 from proxy.contract.report import Labels
 
 GET = b"GET /beta?secret=1 HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -35,12 +35,6 @@ def counted(mesh: Playing) -> dict[Labels, dict[int, int]]:
 
 def outbound(**labels: str) -> Labels:
     return Labels(direction="outbound", destination="default/web:80", **labels)  # type: ignore[arg-type]
-
-
-def under(config: Config, retry: Retry) -> Config:
-    """``config`` with a retry policy at ``web``."""
-    service = replace(config.services["default/web"], policy=Policy(retry=retry))
-    return replace(config, services={"default/web": service})
 
 
 def dead() -> Endpoint:

@@ -147,6 +147,7 @@ def test_the_statuses_of_a_word_are_those_it_is_given_with() -> None:
             given[word].add(status)
     for word in ("DENIED", "NO_IDENTITY"):  # a verdict has the word, and is put into words in one place
         given[word].add(403)
+    given["RETRIES_SPENT"] = {502, 504}  # that of the last failure: connect-failure, reset, timeout
     assert {reason.name: set(reason.statuses) for reason in Reason} == {one.name: given[one.name] for one in Reason}
 
 
