@@ -7,15 +7,17 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance e2e crds fmt lock clean help
+.PHONY: demo test check tests conformance e2e image crds reference fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
 	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
 	@echo "make check  all of that without the tests"
 	@echo "make conformance  all black-box cases against a local mesh"
+	@echo "make image  build the image IMAGE with IMAGE_BUILD (docker build -t IMAGE .)"
 	@echo "make e2e    end-to-end tests on the cluster that KUBECONFIG names; its nodes have the images already"
 	@echo "make crds   write manifests/crds anew"
+	@echo "make reference  write docs/reference anew"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
 	@echo "make clean  remove what was built"
@@ -38,6 +40,12 @@ tests:
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
 	$(BIN)/pytest --native -q tests/proxy
 
+IMAGE ?= localhost/smi-mesh:dev
+IMAGE_BUILD ?= docker build -t $(IMAGE) .
+
+image:
+	$(IMAGE_BUILD)
+
 # The mesh's image is SMI_MESH_IMAGE (localhost/smi-mesh:dev), applications run on SMI_MESH_APP_IMAGE (localhost/python:slim).
 e2e:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
@@ -50,6 +58,10 @@ conformance:
 crds:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/python -m smi.crds manifests/crds
+
+reference:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/python -m translator.reference docs/reference
 
 fmt:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

@@ -4,7 +4,8 @@ The bucket starts with min × ttl, holds at most min × ttl + ratio × the reque
 of the last ttl, and gains min a second and ratio a request; each retry takes
 one. So in a time T with x requests there are never more than
 min × (T + ttl) + ratio × x retries, whatever fails. Buckets live beside the
-routing table and outlive its swaps. Pure: time is an argument.
+routing table and outlive its swaps, and so does the count of what became of a
+Service's retries. Pure: time is an argument.
 """
 
 from __future__ import annotations
@@ -28,12 +29,29 @@ class Terms(NamedTuple):
     ttl: float
 
 
-class Budget:
-    """The bucket of one Service."""
+class Retried:
+    """What became of the retries of one Service, since its bucket was made; ``proxy.retry`` counts.
 
-    __slots__ = ("_at", "_level", "_requests", "_slot", "_terms", "_within")
+    ``requests`` were granted, ``successes`` of them ended a request well; a failure that is to be repeated was
+    not, because of the limit of its request (``limit_exceeded``) or because the bucket was empty (``overflow``).
+    """
+
+    __slots__ = ("limit_exceeded", "overflow", "requests", "successes")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.successes = 0
+        self.limit_exceeded = 0
+        self.overflow = 0
+
+
+class Budget:
+    """The bucket of one Service, and what was ``retried`` out of it."""
+
+    __slots__ = ("_at", "_level", "_requests", "_slot", "_terms", "_within", "retried")
 
     def __init__(self, terms: Terms, now: float) -> None:
+        self.retried = Retried()
         self._at = now
         self._level = terms.minimum * terms.ttl
         self._begin(terms)
@@ -103,6 +121,10 @@ class Budgets:
         else:
             budget.adjust(terms)
         return budget
+
+    def retried(self) -> dict[str, Retried]:
+        """What became of retries, by service key."""
+        return {key: budget.retried for key, budget in self._budgets.items()}
 
     def keep(self, services: Container[str]) -> None:
         """Forget every bucket but those of ``services``."""

@@ -9,34 +9,83 @@
         └── Unavailable      nowhere to send it: 502, 503, 504
 
 Every answer of the sidecar's own carries ``smi-mesh-reason: <word>; <detail>``;
-the words are ``Reason``, here and nowhere else.
+the words are ``Reason``, here and nowhere else (``translator.reference`` writes them down).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
-    """The first word of ``smi-mesh-reason``."""
+    """The first word of ``smi-mesh-reason``; the HTTP statuses it comes with, and when, in Markdown."""
 
-    NO_ENDPOINT = "no-endpoint"
-    WEIGHTS_ZERO = "weights-zero"
-    NO_SERVICE = "no-service"
-    DENIED = "denied"
-    NO_IDENTITY = "no-identity"
-    CONNECT_FAILURE = "connect-failure"
-    RESET = "reset"
-    TIMEOUT = "timeout"
-    RETRIES_SPENT = "retries-spent"
-    BREAKER_OPEN = "breaker-open"
-    LOOP = "loop"
-    EGRESS = "egress"
-    BAD_REQUEST = "bad-request"
-    TOO_LARGE = "too-large"
-    BAD_RESPONSE = "bad-response"
-    DRAINING = "draining"
-    OVERLOAD = "overload"
+    _value_: str
+    statuses: tuple[int, ...]
+    when: str
+
+    def __new__(cls, word: str, statuses: tuple[int, ...], when: str) -> Self:
+        reason = str.__new__(cls, word)
+        reason._value_ = word
+        reason.statuses = statuses
+        reason.when = when
+        return reason
+
+    NO_ENDPOINT = "no-endpoint", (503,), "The destination exists, but none of its endpoints is ready."
+    WEIGHTS_ZERO = "weights-zero", (503,), "All weights of the TrafficSplit that applies are 0."
+    NO_SERVICE = (
+        "no-service",
+        (503,),
+        (
+            "The Service has no such port, the TrafficSplit that applies no backend that exists, or nobody can say now "
+            "what the name means."
+        ),
+    )
+    DENIED = "denied", (403,), "No TrafficTarget allows the request, or the default policy does not."
+    NO_IDENTITY = "no-identity", (403,), "The caller showed no identity, and strangers are not let in."
+    CONNECT_FAILURE = (
+        "connect-failure",
+        (502,),
+        (
+            "No connection could be opened, to the pod or from its sidecar to the application: no byte of the request "
+            "was delivered."
+        ),
+    )
+    RESET = "reset", (502,), "The connection broke after the request was written, before its answer was whole."
+    TIMEOUT = (
+        "timeout",
+        (408, 504),
+        "504: a time-out of the Service's policy has run out. 408: the client stopped in the middle of its request.",
+    )
+    RETRIES_SPENT = (
+        "retries-spent",
+        (502, 504),
+        (
+            "No connection, a connection that broke, or no answer in the time for one try, and the request's retries "
+            "or the Service's budget of them are spent. The detail has which, and the last failure."
+        ),
+    )
+    BREAKER_OPEN = "breaker-open", (503,), "Every endpoint has failed too often and is left alone for now."
+    LOOP = (
+        "loop",
+        (403, 502),
+        "The destination is this sidecar itself (502), or a port that is the sidecar's own (403).",
+    )
+    EGRESS = "egress", (502,), "The name is of no Service or pod of this mesh, and others are not let through."
+    BAD_REQUEST = (
+        "bad-request",
+        (400, 405, 408, 417, 501, 505),
+        "The bytes are no request that is forwarded, or one that could be understood in two ways.",
+    )
+    TOO_LARGE = "too-large", (414, 431), "The request's target or headers are too long."
+    BAD_RESPONSE = "bad-response", (502,), "What came from upstream is no answer that is passed on."
+    DRAINING = (
+        "draining",
+        (),
+        "Not said by this version. From a peer's sidecar it counts as `connect-failure`: the request moves on.",
+    )
+    OVERLOAD = "overload", (), "Not said by this version."
 
 
 class SidecarError(Exception):

@@ -19,23 +19,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.attempt import Attempt
-from proxy.errors import (
-    BadRequest,
-    BadResponse,
-    Reason,
-    Refusal,
-    Unavailable,
-    no_endpoint,
-    reset,
-    timeout,
-)
+from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, no_endpoint, reset, timeout
 from proxy.expiry import Expired
 from proxy.forwarding import NO_TICKET
 from proxy.http1.answer import Answer, status_line
 from proxy.http1.head import RequestHead
 from proxy.http1.outgoing import Outgoing
 from proxy.http1.response import ResponseHead, grpc_status
-from proxy.retry import IDEMPOTENT, MARK, SPENT, Decision, Outcome, decide, first_word
+from proxy.retry import IDEMPOTENT, MARK, SPENT, Decision, Outcome, decide, first_word, told
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -268,7 +259,7 @@ class Exchange:
         if self.patience is not None or mesh is not None:
             spent = mesh is not None and mesh.pop(MARK, b"") == SPENT
             word = first_word(mesh.get(b"smi-mesh-reason", b"")) if mesh else ""
-            if self._is_repeated(Outcome(head.status, word, grpc, spent), now):
+            if self._decide(Outcome(head.status, word, grpc, spent), now) is Decision.RETRY:
                 self._discard(head, rest, now)
                 self._again()
                 return
@@ -398,17 +389,18 @@ class Exchange:
 
     def _conclude(self, failure: Refusal, *, expired: bool = False) -> None:
         """The attempt has failed for good: it is sent again if the policy says so, else the client is told."""
-        if self._is_repeated(Outcome(failure.status, failure.reason, 0, False, expired), monotonic()):
+        decision = self._decide(Outcome(failure.status, failure.reason, 0, False, expired), monotonic())
+        if decision is Decision.RETRY:
             self._again()
         else:
-            self.refuse(failure)
+            self.refuse(told(failure, decision))
 
-    def _is_repeated(self, outcome: Outcome, now: float) -> bool:
+    def _decide(self, outcome: Outcome, now: float) -> Decision:
         attempts = self.patience.call.attempts if self.patience is not None else None
         decision = decide(attempts, outcome, self._outgoing.size, now)
-        if decision is Decision.SPENT:
+        if decision.spent:
             self.down.forwarding.amplification.spent()
-        return decision is Decision.RETRY
+        return decision
 
     def _discard(self, head: ResponseHead, rest: bytes, now: float) -> None:
         """Nobody is told of an answer after which the request is sent again; its connection is kept if it is whole."""

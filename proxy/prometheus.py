@@ -1,6 +1,6 @@
 """The metrics of a sidecar in Prometheus' text format (0.0.4), by the names that Linkerd's proxies made common. Pure.
 
-``FAMILIES`` is the list of them; ``docs/observing.md`` has it as a table. What
+``FAMILIES`` is the list of them, ``LABELS`` what their labels say; ``translator.reference`` writes both down. What
 comes in is what ``proxy.counters`` and ``proxy.transports`` counted. Dashboards and
 Flagger read these names, so they stay as they are.
 """
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from proxy.budget import Retried
 from proxy.contract.report import Labels, bucket_value
 from proxy.counters import Totals
 
@@ -30,10 +31,47 @@ class Family(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
+COMMON = {
+    "namespace": "the sidecar's own namespace",
+    "pod": "its pod",
+    "deployment": "its workload; the label is called after the kind (`statefulset`, …)",
+}
+"""What every line has, and what it says."""
+
+LABELS = {
+    "direction": "`inbound`: to this pod's application; `outbound`: from it",
+    "tls": "`true`: mutual TLS; `no_identity`: in the clear",
+    "client_id": "inbound: the caller's SPIFFE ID",
+    "server_id": "outbound: the server's SPIFFE ID",
+    "target_port": "inbound: the container port",
+    "dst_namespace": "outbound: the namespace of what was called",
+    "dst_service": "the Service that was called: the backend, where a split chose it",
+    "dst_port": "its port",
+    "dst_pod": "the pod that answered",
+    "dst_deployment": "that pod's workload; the label is called after the kind",
+    "dst_serviceaccount": "that pod's ServiceAccount",
+    "apex": "the Service that was asked for, where a split chose another",
+    "split": "the TrafficSplit that chose",
+    "classification": "`success` or `failure`",
+    "status_code": "the HTTP status; 499 where the client left first",
+    "rt_route": "the match, as `group/match`",
+    "authz_kind": "what let it in: `traffictarget` or `default`",
+    "authz_name": "which TrafficTarget",
+    "peer": "`src`: who connects to this sidecar; `dst`: whom it connects to",
+    "errno": "how the connection ended; empty: in order",
+    "reason": "the [word](reasons.md)",
+    "parent_group": "`core`: the API group of what was asked for",
+    "parent_kind": "`Service`",
+    "parent_namespace": "the namespace of the Service that was asked for, whose policy it is",
+    "parent_name": "its name",
+}
+"""What each label says, in Markdown."""
+
 _SERIES = ("direction", "tls", "client_id", "server_id", "target_port", "dst_namespace", "dst_service", "dst_port",
            "dst_pod", "dst_deployment", "dst_serviceaccount", "apex", "split")  # fmt: skip
 _AUTHZ = ("target_port", "tls", "client_id")
 _TCP = ("direction", "peer", "tls")
+_PARENT = ("parent_group", "parent_kind", "parent_namespace", "parent_name")
 
 REQUESTS = Family("request_total", "counter", "Requests, counted when they end.", _SERIES)
 RESPONSES = Family(
@@ -71,6 +109,24 @@ REFUSED = Family(
     "Answers of the sidecar's own, by the first word of smi-mesh-reason.",
     ("direction", "reason"),
 )
+RETRY_REQUESTS = Family(
+    "outbound_http_route_retry_requests_total", "counter", "Retries that limit and budget granted.", _PARENT
+)
+RETRY_SUCCESSES = Family(
+    "outbound_http_route_retry_successes_total",
+    "counter",
+    "Requests that were repeated and then answered with a status below 500.",
+    _PARENT,
+)
+RETRY_LIMIT_EXCEEDED = Family(
+    "outbound_http_route_retry_limit_exceeded_total",
+    "counter",
+    "Failures not repeated any more: the request has had all retries of its limit.",
+    _PARENT,
+)
+RETRY_OVERFLOW = Family(
+    "outbound_http_route_retry_overflow_total", "counter", "Failures not repeated: the budget was spent.", _PARENT
+)
 EXPIRY = Family("identity_cert_expiration_timestamp_seconds", "gauge", "When the certificate in use ends.")
 VERSION = Family("smi_mesh_config_version", "gauge", "The config in force.")
 CONNECTED = Family("smi_mesh_control_connected", "gauge", "Whether the control stream stands.")
@@ -78,7 +134,8 @@ LOG_DROPPED = Family("smi_mesh_access_log_dropped_total", "counter", "Lines that
 
 FAMILIES = (
     REQUESTS, RESPONSES, LATENCY, ROUTE_REQUESTS, ROUTE_RESPONSES, ROUTE_LATENCY, ALLOWED, DENIED, AUDITED,
-    OPENED, OPEN, READ, WRITTEN, CLOSED, REFUSED, EXPIRY, VERSION, CONNECTED, LOG_DROPPED,
+    OPENED, OPEN, READ, WRITTEN, CLOSED, REFUSED,
+    RETRY_REQUESTS, RETRY_SUCCESSES, RETRY_LIMIT_EXCEEDED, RETRY_OVERFLOW, EXPIRY, VERSION, CONNECTED, LOG_DROPPED,
 )  # fmt: skip
 
 
@@ -97,11 +154,12 @@ class Own(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything there is to tell. ``gauges`` has single values by family."""
+    """Everything there is to tell. ``retried`` has counts by service key, ``gauges`` single values by family."""
 
     series: list[tuple[Labels, Totals]]
     transports: list[tuple[Kind, Connections]]
     refusals: Mapping[tuple[str, str], int]
+    retried: Mapping[str, Retried]
     gauges: Mapping[Family, float]
 
 
@@ -127,6 +185,7 @@ def exposition(own: Own, snapshot: Snapshot) -> Iterator[str]:
     yield from _plain(
         REFUSED, ((_text((*base, ("direction", way), ("reason", why))), count) for (way, why), count in refusals)
     )
+    yield from _retries(base, snapshot.retried)
     for family, value in snapshot.gauges.items():
         yield from _plain(family, [(_text(base), value)])
 
@@ -222,6 +281,20 @@ def _transports(base: Pairs, transports: list[tuple[Kind, Connections]]) -> Iter
     yield from _plain(WRITTEN, ((text, counts.written) for text, counts in said))
     closes = ((text, name, count) for text, counts in said for name, count in sorted(counts.closes.items()))
     yield from _plain(CLOSED, ((f'{text},errno="{name}"', count) for text, name, count in closes))
+
+
+def _retries(base: Pairs, retried: Mapping[str, Retried]) -> Iterator[str]:
+    said = [(_text((*base, *_parent(service))), counts) for service, counts in retried.items()]
+    yield from _plain(RETRY_REQUESTS, ((text, counts.requests) for text, counts in said))
+    yield from _plain(RETRY_SUCCESSES, ((text, counts.successes) for text, counts in said))
+    yield from _plain(RETRY_LIMIT_EXCEEDED, ((text, counts.limit_exceeded) for text, counts in said))
+    yield from _plain(RETRY_OVERFLOW, ((text, counts.overflow) for text, counts in said))
+
+
+def _parent(service: str) -> Pairs:
+    namespace, _, name = service.partition("/")
+    kind = ("parent_group", "core"), ("parent_kind", "Service")
+    return (*kind, ("parent_namespace", namespace), ("parent_name", name))
 
 
 def _plain(family: Family, values: Iterable[tuple[str, float]]) -> Iterator[str]:

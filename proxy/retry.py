@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, TypeVar
 from proxy.backoff import backoff
 from proxy.budget import Budget
 from proxy.contract.config import Retry
-from proxy.errors import Reason
+from proxy.errors import Reason, Refusal, Unavailable
 from proxy.matching import Matcher, Request, compile_match
 
 # Methods that may be carried out twice (RFC 9110 §9.2.2).
@@ -56,8 +56,17 @@ class Decision(Enum):
     """Send it again after ``Attempts.pause``; limit and budget are charged."""
     PASS = "pass"
     """Pass on what came."""
-    SPENT = "spent"
+    SPENT = "retried in vain"
     """Pass on what came, and tell ``Amplification``: retrying further up would multiply."""
+    LIMIT = "no retries left"
+    """As ``SPENT``: it would have been sent again, but the request has had all its retries."""
+    BUDGET = "no budget left"
+    """As ``SPENT``: it would have been sent again, but the Service's budget is spent."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether ``Amplification`` is told."""
+        return self is not Decision.RETRY and self is not Decision.PASS
 
 
 class Outcome(NamedTuple):
@@ -151,12 +160,20 @@ class Attempts:
 
     def decide(self, outcome: Outcome, size: int, now: float) -> Decision:
         """What becomes of an attempt that ended with ``outcome``; ``size`` is the bytes of body seen so far."""
+        retried = self._budget.retried
         if self._policy.wants(outcome) and size <= REPLAY_LIMIT:
-            if self.retries < self._policy.limit and self._budget.spend(now):
-                self.retries += 1
-                return Decision.RETRY
-            return Decision.SPENT
+            if self.retries >= self._policy.limit:
+                retried.limit_exceeded += 1
+                return Decision.LIMIT
+            if not self._budget.spend(now):
+                retried.overflow += 1
+                return Decision.BUDGET
+            self.retries += 1
+            retried.requests += 1
+            return Decision.RETRY
         failed = outcome.status >= 500 or outcome.grpc != 0
+        if self.retries and not failed:
+            retried.successes += 1
         return Decision.SPENT if outcome.spent or (failed and self.retries) else Decision.PASS
 
     def pause(self, jitter: float) -> float:
@@ -169,6 +186,19 @@ def decide(attempts: Attempts | None, outcome: Outcome, size: int, now: float) -
     if attempts is not None:
         return attempts.decide(outcome, size, now)
     return Decision.SPENT if outcome.spent else Decision.PASS
+
+
+def told(failure: Refusal, decision: Decision) -> Refusal:
+    """What a client is told of a failure of our own: the failure, or that retries were spent, on it in the end.
+
+    The word of the last failure alone would promise too much: after ``connect-failure`` nothing was delivered, which
+    need not be true of the attempts before.
+    """
+    if decision is not Decision.LIMIT and decision is not Decision.BUDGET:
+        return failure
+    return Unavailable(
+        failure.status, Reason.RETRIES_SPENT, f"{decision.value}, last {failure.reason}: {failure.detail}"
+    )
 
 
 def first_word(reason: bytes) -> str:

@@ -190,6 +190,7 @@ class Sidecar:
             series=list(self.counters.items()),
             transports=[*self._outbound.transports.items(), *self._inbound.transports.items()],
             refusals=self.counters.refusals(),
+            retried=self._lasting.budgets.retried(),
             gauges=gauges,
         )
         own = prometheus.Own(settings.namespace, settings.pod, settings.workload_kind, settings.workload)

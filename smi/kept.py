@@ -29,15 +29,15 @@ PREFIX = "convert.smi-mesh.io/"
 ORIGINAL = f"{PREFIX}original"
 """The manifest as it was before conversion, where the rest would not give it back to the letter. Never decoded."""
 
-KEPT: Mapping[str, tuple[str, ...]] = {
-    "TrafficSplit": ("matches", "weights"),
-    "TrafficTarget": ("port",),
-    "IdentityBinding": (),
-    "HTTPRouteGroup": ("headers",),
-    "TCPRoute": ("ports",),
-    "UDPRoute": (),
+KEPT: Mapping[str, Mapping[str, str]] = {
+    "TrafficSplit": {"matches": "`spec.matches`", "weights": "the weights as quantities, in order"},
+    "TrafficTarget": {"port": "`destination.port`"},
+    "IdentityBinding": {},
+    "HTTPRouteGroup": {"headers": "name and headers of each match (all of it where several have one name)"},
+    "TCPRoute": {"ports": "`spec.matches.ports`"},
+    "UDPRoute": {},
 }
-"""By kind, what may be kept: the annotation's name without its prefix."""
+"""By kind, what may be kept: the annotation's name without its prefix, and what it keeps, in Markdown."""
 
 MILLI = 1000
 """What fractional weights are multiplied by: v1alpha1's ``1`` is 1000m."""

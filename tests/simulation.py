@@ -103,7 +103,7 @@ class Caller:
                 tried = (*tried, pod.name)
                 yield attempts.pause(world.random())
                 continue
-            if decision is Decision.SPENT and self.marks:
+            if decision.spent and self.marks:
                 self.own.spent()
             return outcome._replace(spent=False)
 

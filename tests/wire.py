@@ -19,6 +19,7 @@ from typing import Any, Self, cast
 
 import uvloop
 from eventually import eventually
+from msgspec.structs import replace
 
 from proxy.contract.config import (
     Backend,
@@ -30,7 +31,9 @@ from proxy.contract.config import (
     HttpMatch,
     Inbound,
     Listeners,
+    Policy,
     Port,
+    Retry,
     Rule,
     Service,
 )
@@ -285,6 +288,12 @@ def to(*apps: App | Endpoint, version: int = 1, inbound: Inbound | None = None) 
         clusters={"default/web:80": Cluster(endpoints=endpoints(*apps))},
         inbound=inbound or Inbound(),
     )
+
+
+def under(config: Config, retry: Retry | None = None, **times: float) -> Config:
+    """``config`` with a policy at ``web``."""
+    policy = Policy(retry=retry, **times)
+    return replace(config, services={"default/web": replace(config.services["default/web"], policy=policy)})
 
 
 def split(

@@ -10,73 +10,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import Protocol
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.contract.config import Config, File, Sidecar
-from smi.problems import Problem
+from proxy.contract.config import Config, Sidecar
 from smi.workloads import Pod
 from translator import question as counting
-from translator.collect import Collector
 from translator.explain import question as explaining
 from translator.explain.explain import explain
 from translator.explain.mesh import Mesh, compiled, knows
 from translator.explain.permissions import check
 from translator.identity.rotation import IdentityShown
+from translator.knowledge import METRICS, Knowledge
 from translator.local.errors import NoSuchPod
 from translator.observed import Observed
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
-from translator.roster import Roster
 from translator.views import NotThere
 from translator.world import World
 
 ADDRESS = "127.0.0.1"
-METRICS = "smi_mesh_controller_"
 _READING = ("GET", "HEAD")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Knowledge(Protocol):
-    """What the controller shows."""
-
-    @property
-    def reconciler(self) -> Reconciler:
-        """The world and the sidecars."""
-
-    @property
-    def collector(self) -> Collector:
-        """What the sidecars counted."""
-
-    @property
-    def roster(self) -> Roster:
-        """The pods there are, and lately were."""
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the manifests now."""
-
-    @property
-    def identity(self) -> IdentityShown:
-        """Who signs certificates, and whom the mesh trusts."""
-
-    def sidecar_file(self, pod: Pod) -> File | None:
-        """The settings that a pod's sidecar was started with; None where it has none, or they are not known here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One metric of the controller."""
-
-    name: str
-    kind: str
-    help: str
-    value: float
 
 
 def application(knowledge: Knowledge, port: int, public: frozenset[str] = frozenset()) -> web.Application:
@@ -143,9 +102,13 @@ class _Views:
     async def metrics(self, _: web.Request) -> web.Response:
         """The Prometheus text format 0.0.4."""
         lines: list[str] = []
-        for metric in controller_metrics(self._knowledge):
-            name = METRICS + metric.name
-            lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}", f"{name} {metric.value:g}"]
+        for metric in METRICS:
+            value = metric.read(self._knowledge)
+            lines += [
+                f"# HELP {metric.name} {metric.help}",
+                f"# TYPE {metric.name} {metric.kind}",
+                f"{metric.name} {value:g}",
+            ]
         return web.Response(
             body="\n".join((*lines, "")).encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -288,32 +251,6 @@ def _identity(shown: IdentityShown) -> dict[str, object]:
         "issuer": shown.issuer,
         "federated": shown.federated,
     }
-
-
-def controller_metrics(knowledge: Knowledge) -> tuple[Metric, ...]:
-    """What the controller says of itself; each name begins with ``METRICS``."""
-    counts, subscribers = knowledge.reconciler.counts, knowledge.reconciler.subscribers.values()
-    collected = knowledge.collector.counts
-    connected = sum(known.connected_since is not None for known in subscribers)
-
-    def counter(name: str, text: str, value: float) -> Metric:
-        return Metric(name=f"{name}_total", kind="counter", help=text, value=value)
-
-    return (
-        Metric(name="sidecars_connected", kind="gauge", help="Streams that stand.", value=connected),
-        Metric(name="problems", kind="gauge", help="Problems in the manifests now.", value=len(knowledge.problems)),
-        counter("pushes", "Configs and deltas sent.", counts.pushes),
-        counter("push_bytes", "Bytes of them.", counts.push_bytes),
-        counter("acks", "Pushes put in force.", counts.acks),
-        counter("nacks", "Pushes refused.", counts.nacks),
-        counter("compiles", "Configs compiled.", counts.compiles),
-        counter("compile_failures", "Configs that could not be compiled.", counts.compile_failures),
-        counter("compile_seconds", "Seconds spent compiling.", counts.compile_seconds),
-        counter("reports", "Reports of sidecars counted.", collected.reports),
-        counter("reports_repeated", "Reports that were counted before.", collected.repeated),
-        counter("reports_refused", "Reports that contradicted themselves.", collected.refused),
-        counter("report_rows", "Series in them.", collected.rows),
-    )
 
 
 def _json(value: object) -> web.Response:

@@ -21,6 +21,7 @@ from translator.annotations import annotation
 from translator.findings import Finding, ordered
 from translator.policy import inbound
 from translator.retries import calls
+from translator.vocabulary import ACCESS_LOG
 from translator.world import World
 
 
@@ -52,7 +53,7 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         clusters[key], remarks = _cluster(world, key)
         findings += remarks
     access, remarks = inbound(world, pod)
-    _, more = annotation(world, pod, "access-log", ("none", "text", "json"))  # read where the sidecar is started
+    _, more = annotation(world, pod, ACCESS_LOG)  # read where the sidecar is started
     config = Config(
         services=services,
         clusters=clusters,

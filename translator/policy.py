@@ -7,15 +7,16 @@ still names its destination.
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import cast
 
 from proxy.contract.config import DefaultPolicy, Grant, Inbound
 from smi.access import TrafficTarget
 from smi.workloads import Pod
-from translator.annotations import annotation
+from translator.annotations import annotation, opaque_ports
 from translator.findings import Finding, Reason
 from translator.routes import target_traffic
 from translator.subjects import names_destination, target_sources
+from translator.vocabulary import DEFAULT_POLICY, POLICY_MODE, UNMESHED
 from translator.world import World
 
 
@@ -27,18 +28,20 @@ def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
         if names_destination(world, target, pod)
     ]
     granted = [grant(world, target) for target in targets]
-    default, default_findings = annotation(world, pod, "default-policy", get_args(DefaultPolicy))
-    unmeshed, unmeshed_findings = annotation(world, pod, "unmeshed", ("allow", "deny"))
-    mode, mode_findings = annotation(world, pod, "policy-mode", ("enforce", "audit"))
+    default, default_findings = annotation(world, pod, DEFAULT_POLICY)
+    unmeshed, unmeshed_findings = annotation(world, pod, UNMESHED)
+    mode, mode_findings = annotation(world, pod, POLICY_MODE)
+    opaque, opaque_findings = opaque_ports(world, pod)
     compiled = Inbound(
         default_policy=cast(DefaultPolicy, default or world.settings.default_policy),
         named=bool(targets),
         grants=tuple(one for one, _ in granted if one is not None),
         unmeshed=unmeshed == "allow",
         audit=mode == "audit",
+        opaque=tuple(sorted(opaque)),
     )
     remarks = [finding for _, findings in granted for finding in findings]
-    return compiled, remarks + default_findings + unmeshed_findings + mode_findings
+    return compiled, remarks + default_findings + unmeshed_findings + mode_findings + opaque_findings
 
 
 def grant(world: World, target: TrafficTarget) -> tuple[Grant | None, list[Finding]]:

@@ -4,8 +4,9 @@ SMI has no words for these, so they are annotations on the Service, whose owner
 decides. A wrong one is a remark and counts as if it were not there; the rest
 still holds. Where that would do more than was asked for it does less instead:
 conditions that cannot be read are never met, routes that are not there never
-match. ``translator.values`` reads the texts; ``translator.compiler`` puts the
-result into the config, ``proxy.retry``, ``proxy.breaker`` and ``proxy.balance`` carry it out.
+match. ``translator.vocabulary`` has the names, ``translator.values`` reads the
+texts; ``translator.compiler`` puts the result into the config, ``proxy.retry``,
+``proxy.breaker`` and ``proxy.balance`` carry it out.
 """
 
 from __future__ import annotations
@@ -35,38 +36,24 @@ from translator.values import (
     parse_duration,
     parse_range,
 )
-from translator.world import World
-
-ON = "retry.smi-mesh.io/on"
-LIMIT = "retry.smi-mesh.io/limit"
-TRY_TIMEOUT = "retry.smi-mesh.io/timeout"
-BACKOFF = "retry.smi-mesh.io/backoff"
-BUDGET = "retry.smi-mesh.io/budget"
-ROUTES = "retry.smi-mesh.io/routes"
-REQUEST = "timeout.smi-mesh.io/request"
-RESPONSE = "timeout.smi-mesh.io/response"
-IDLE = "timeout.smi-mesh.io/idle"
-FAILURES = "breaker.smi-mesh.io/consecutive-failures"
-MIN_PENALTY = "breaker.smi-mesh.io/min-penalty"
-MAX_PENALTY = "breaker.smi-mesh.io/max-penalty"
-ALGORITHM = "balancer.smi-mesh.io/algorithm"
-
-ANNOTATIONS = (
-    ON,
-    LIMIT,
-    TRY_TIMEOUT,
+from translator.vocabulary import (
+    ALGORITHM,
     BACKOFF,
     BUDGET,
-    ROUTES,
-    REQUEST,
-    RESPONSE,
-    IDLE,
     FAILURES,
-    MIN_PENALTY,
+    IDLE_TIMEOUT,
     MAX_PENALTY,
-    ALGORITHM,
+    MIN_PENALTY,
+    ON_SERVICES,
+    REQUEST_TIMEOUT,
+    RESPONSE_TIMEOUT,
+    RETRY_LIMIT,
+    RETRY_ON,
+    ROUTES,
+    TRY_TIMEOUT,
+    Annotation,
 )
-"""All of them, in the order of docs/retries.md."""
+from translator.world import World
 
 DEFAULT_ON = Conditions(statuses=((502, 504),), connect_failure=True, reset=True)
 """``gateway-error,connect-failure,reset``: what says that another pod may well do better."""
@@ -75,7 +62,8 @@ MAX_REMARKS = 10
 """Remarks on one annotation: they are read by people, and an annotation may hold 256 KiB."""
 
 _DOMAIN = "smi-mesh.io"
-_PREFIXES = frozenset(name.partition("/")[0] for name in ANNOTATIONS)
+_NAMES = tuple(annotation.name for annotation in ON_SERVICES)
+_PREFIXES = frozenset(name.partition("/")[0] for name in _NAMES)
 # How alike a name must be to be taken for a misspelt one: behind a prefix of ours, and with another prefix.
 _NEAR, _VERY_NEAR = 0.75, 0.85
 _T = TypeVar("_T")
@@ -133,42 +121,46 @@ class _Reader:
         self.annotations = annotations
         self.remarks: list[Remark] = []
 
-    def read(self, name: str, parse: Callable[[str], _T]) -> _T | None:
+    def text(self, wanted: Annotation) -> str | None:
+        """What stands there; None where it is missing."""
+        return self.annotations.get(wanted.name)
+
+    def read(self, wanted: Annotation, parse: Callable[[str], _T]) -> _T | None:
         """The value of an annotation; None where it is missing or wrong."""
-        text = self.annotations.get(name)
+        text = self.text(wanted)
         if text is None:
             return None
         try:
             return parse(text)
         except Unreadable as error:
-            self.remark(name, f"{error}; it does not count")
+            self.remark(wanted, f"{error}; it does not count")
             return None
 
-    def remark(self, name: str, message: str, reason: Reason = Reason.INVALID_ANNOTATION) -> None:
-        """Say what is wrong with ``name``, up to ``MAX_REMARKS`` times."""
-        if sum(remark.annotation == name for remark in self.remarks) < MAX_REMARKS:
-            self.remarks.append(Remark(annotation=name, reason=reason, message=message))
+    def remark(self, about: Annotation, message: str, reason: Reason = Reason.INVALID_ANNOTATION) -> None:
+        """Say what is wrong with an annotation, up to ``MAX_REMARKS`` times."""
+        if sum(remark.annotation == about.name for remark in self.remarks) < MAX_REMARKS:
+            self.remarks.append(Remark(annotation=about.name, reason=reason, message=message))
 
 
 def _policy(reader: _Reader, world: World, namespace: str) -> Policy | None:
     policy = Policy(
         retry=_retry(reader, world, namespace),
-        request_timeout=_timeout(reader, REQUEST),
-        response_timeout=_timeout(reader, RESPONSE),
-        idle_timeout=_timeout(reader, IDLE),
+        request_timeout=_timeout(reader, REQUEST_TIMEOUT),
+        response_timeout=_timeout(reader, RESPONSE_TIMEOUT),
+        idle_timeout=_timeout(reader, IDLE_TIMEOUT),
     )
     return None if policy == Policy() else policy
 
 
-def _timeout(reader: _Reader, name: str) -> float | None:
+def _timeout(reader: _Reader, which: Annotation) -> float | None:
     """Seconds; 0 is none, as in the Gateway API."""
-    return reader.read(name, parse_duration) or None
+    return reader.read(which, parse_duration) or None
 
 
 def _retry(reader: _Reader, world: World, namespace: str) -> Retry | None:
     """The retry policy: there as soon as one of its annotations can be read, unless ``limit`` is 0."""
     conditions = _conditions(reader)
-    limit = reader.read(LIMIT, lambda text: parse_count(text, MAX_RETRIES))
+    limit = reader.read(RETRY_LIMIT, lambda text: parse_count(text, MAX_RETRIES))
     try_timeout = reader.read(TRY_TIMEOUT, parse_duration)
     backoff = reader.read(BACKOFF, parse_range)
     budget = reader.read(BUDGET, parse_budget)
@@ -177,7 +169,7 @@ def _retry(reader: _Reader, world: World, namespace: str) -> Retry | None:
         return None
     if conditions is None:
         # Less than the default where something narrower may have been meant: this one never repeats anything.
-        conditions = Conditions(connect_failure=True) if ON in reader.annotations else DEFAULT_ON
+        conditions = Conditions(connect_failure=True) if reader.text(RETRY_ON) is not None else DEFAULT_ON
     default = Retry()
     low, high = backoff or Range(default.backoff_min, default.backoff_max)
     ratio, rate, ttl = budget or Budget(default.budget_ratio, default.budget_min, default.budget_ttl)
@@ -199,18 +191,18 @@ def _retry(reader: _Reader, world: World, namespace: str) -> Retry | None:
 
 def _conditions(reader: _Reader) -> Conditions | None:
     """What ``on`` says; None where it is missing or says nothing that can be read."""
-    text = reader.annotations.get(ON)
+    text = reader.text(RETRY_ON)
     if text is None:
         return None
     conditions = parse_conditions(text)
     for reason in conditions.unreadable:
-        reader.remark(ON, f"{reason}; it does not count")
+        reader.remark(RETRY_ON, f"{reason}; it does not count")
     return None if conditions.nothing else conditions
 
 
 def _routes(reader: _Reader, world: World, namespace: str) -> tuple[HttpMatch, ...] | None:
     """The matches that ``routes`` names; None where it is missing, empty when none of them is there."""
-    text = reader.annotations.get(ROUTES)
+    text = reader.text(ROUTES)
     if text is None:
         return None
     matches: dict[HttpMatch, None] = {}
@@ -261,14 +253,14 @@ def _penalty(text: str) -> float:
 
 def _unknown(annotations: Mapping[str, str]) -> Iterator[Remark]:
     """Names under our prefixes that mean nothing, and others that look like a misspelt one of ours."""
-    for name in sorted(annotations.keys() - set(ANNOTATIONS)):
+    for name in sorted(annotations.keys() - set(_NAMES)):
         prefix, _, rest = name.partition("/")
         if is_about_calls(name):
-            known = [other.partition("/")[2] for other in ANNOTATIONS if other.startswith(f"{prefix}/")]
+            known = [other.partition("/")[2] for other in _NAMES if other.startswith(f"{prefix}/")]
             alike = [f"{prefix}/{other}" for other in get_close_matches(rest, known, n=1, cutoff=_NEAR)]
             hint = f"there are {', '.join(known)}"
         else:
-            alike = get_close_matches(name, ANNOTATIONS, n=1, cutoff=_VERY_NEAR)
+            alike = get_close_matches(name, _NAMES, n=1, cutoff=_VERY_NEAR)
             hint = ""
         if alike:
             hint = f"did you mean {alike[0]}?"

@@ -27,5 +27,9 @@ class Settings:
     mtls: bool = True
     """Whether sidecars speak mTLS to each other. Without, nobody has an identity: TrafficTargets let nobody in."""
 
+    opaque_ports: str = ""
+    """Container ports that are relayed unread, where no annotation says otherwise. None on one machine, where
+    applications use the sidecar as an HTTP proxy."""
+
     default_policy: DefaultPolicy = "same-identity"
     """Who may call a pod that no TrafficTarget names: the least that lets replicas of one workload talk."""

@@ -14,6 +14,7 @@ from proxy.contract.config import Backend, HttpMatch, Port, Rule
 from proxy.contract.config import Service as ServiceConfig
 from smi.split import TrafficSplit
 from smi.workloads import Service, ServicePort
+from translator.annotations import opaque_ports
 from translator.endpoints import find_port, is_headless, target_port, tcp_ports
 from translator.findings import Finding, Reason
 from translator.names import cluster_key, service_key
@@ -36,7 +37,8 @@ def service_config(world: World, service: Service) -> tuple[ServiceConfig, list[
         for (split, services, _), (matches, _) in zip(leaves, conditions, strict=True):
             rules.append(_rule(split, services, port.port, matches))
         cluster = cluster_key(service.meta.key, port.port)
-        ports[port.port] = Port(cluster=cluster, rules=tuple(rules), protocol=_protocol(port))
+        protocol = "opaque" if _is_opaque(world, service, port) else _protocol(port)
+        ports[port.port] = Port(cluster=cluster, rules=tuple(rules), protocol=protocol)
     if is_headless(service):
         _add_target_ports(world, service, ports)
     return ServiceConfig(ports=ports, cluster_ip=own_address(service)), findings
@@ -140,6 +142,11 @@ def _rule(
         for (leaf, _), weight in zip(callable_leaves, weights, strict=True)
     )
     return Rule(split=split.meta.key, backends=backends, matches=matches)
+
+
+def _is_opaque(world: World, service: Service, port: ServicePort) -> bool:
+    """Whether a pod behind the port says that its bytes are not to be read; findings are told with its policy."""
+    return any(target_port(pod, port) in opaque_ports(world, pod)[0] for pod in world.pods_of(service))
 
 
 def _protocol(port: ServicePort) -> str:

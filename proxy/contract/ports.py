@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import Final
 
@@ -25,6 +26,13 @@ def _port(item: str) -> str:
     if dash and int(first) > int(last):
         raise BadRule(f"{item!r} ends before it begins")
     return f"{int(first)}:{int(last)}" if dash else str(int(first))
+
+
+def numbers(ports: Iterable[str]) -> Iterator[int]:
+    """Every port in what ``port_list`` returned."""
+    for item in ports:
+        first, _, last = item.partition(":")
+        yield from range(int(first), int(last or first) + 1)
 
 
 def subnet_list(text: str) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
-DOCUMENTS = [HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md"))]
+DOCUMENTS = [HOUSE / "README.md", *sorted((HOUSE / "docs").rglob("*.md"))]
 ROOMS = ("smi", "translator", "proxy", "conformance", "manifests", "tests", "benchmarks", "docs", ".ci")
 
 _PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(map(re.escape, ROOMS))})/[\w./*-]*\w/?)")
-_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -24,7 +24,18 @@ def test_every_path_named_exists(document: Path) -> None:
 def test_every_link_leads_somewhere(document: Path) -> None:
     links = _LINK.findall(document.read_text())
 
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [link for link in links if not _leads_somewhere(document, *link)] == []
+
+
+def _leads_somewhere(document: Path, file: str, heading: str) -> bool:
+    target = document.parent / file if file else document
+    return target.exists() and (not heading or heading in _anchors(target))
+
+
+def _anchors(document: Path) -> set[str]:
+    """The names that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_way_from_a_weight_to_an_endpoint_is_in_the_readme() -> None:

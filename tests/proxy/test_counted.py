@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-from wire import OK, App, Playing, play, playing, split, to
+import re
 
-from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Source
+import pytest
+from msgspec.structs import replace
+from wire import OK, App, Playing, play, playing, split, to, under
+
+from proxy.contract.config import Config, Endpoint, Grant, HttpMatch, Inbound, Retry, Source
 from proxy.contract.report import Labels
 
 GET = b"GET /beta?secret=1 HTTP/1.1\r\nHost: web\r\n\r\n"
 MATCH = HttpMatch(name="routes/beta", path="/beta")
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy"
+MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+RETRY = Retry(
+    limit=3,
+    statuses=((500, 599),),
+    connect_failure=True,
+    backoff_min=0.0,
+    backoff_max=0.0,
+    budget_min=9.0,
+    budget_ratio=0.0,
+    budget_ttl=1.0,
+)
 A = "spiffe://cluster.local/ns/default/sa/a"
 
 
@@ -126,6 +141,45 @@ def test_an_answer_that_breaks_off_is_a_failure() -> None:
             upstream.abort()
             await client.wait(lambda: client.lost, "a reset")
             assert counted(mesh) == {outbound(pod=f"127.0.0.1:{app.port}", tls="no_identity"): {502: 1}}
+
+    play(scene())
+
+
+def retried(mesh: Playing) -> dict[str, int]:
+    """The counters of retries as Prometheus reads them, for the only Service."""
+    name = re.compile(r'outbound_http_route_retry_(\w+)_total{.*parent_namespace="default",parent_name="web"} (\d+)')
+    return {found[1]: int(found[2]) for found in name.finditer("".join(mesh.sidecar.metrics()))}
+
+
+@pytest.mark.parametrize(
+    ("retry", "answers", "expected"),
+    [
+        pytest.param(RETRY, [OK], (0, 0, 0, 0), id="none"),
+        pytest.param(RETRY, [BUSY, BUSY, OK], (2, 1, 0, 0), id="success"),
+        pytest.param(RETRY, [BUSY], (3, 0, 1, 0), id="limit"),
+        pytest.param(replace(RETRY, budget_min=0.2, budget_ttl=10.0), [BUSY], (2, 0, 0, 1), id="budget"),
+        pytest.param(RETRY, [BUSY, MISSING], (1, 1, 0, 0), id="another answer"),
+    ],
+)
+def test_retries(retry: Retry, answers: list[bytes], expected: tuple[int, int, int, int]) -> None:
+    async def scene() -> None:
+        turn = iter(answers)
+        async with App(lambda _: next(turn, answers[-1])) as app, playing(under(to(app), retry)) as mesh:
+            await mesh.ask(GET)
+            names = ("requests", "successes", "limit_exceeded", "overflow")
+            assert retried(mesh) == dict(zip(names, expected, strict=True))
+
+    play(scene())
+
+
+def test_retries_of_the_sidecars_own_failures() -> None:
+    async def scene() -> None:
+        async with playing(under(to(dead()), RETRY)) as mesh:
+            assert (await mesh.ask(GET)).status == 502
+            assert retried(mesh) == {"requests": 3, "successes": 0, "limit_exceeded": 1, "overflow": 0}
+            mesh.sidecar.apply(under(to(dead(), version=2), replace(RETRY, limit=1)))
+            assert (await mesh.ask(GET)).status == 502
+            assert retried(mesh) == {"requests": 4, "successes": 0, "limit_exceeded": 2, "overflow": 0}
 
     play(scene())
 

@@ -8,9 +8,9 @@ from itertools import count
 import pytest
 from eventually import eventually
 from msgspec.structs import replace
-from wire import OK, Answering, App, End, Playing, play, playing, split, to
+from wire import OK, Answering, App, End, Playing, play, playing, split, to, under
 
-from proxy.contract.config import Breaker, Cluster, Config, HttpMatch, Policy, Retry
+from proxy.contract.config import Breaker, Cluster, Config, HttpMatch, Retry
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 SENT = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n"
@@ -18,12 +18,6 @@ POST = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nbody"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy"
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
 ALWAYS = Retry(limit=3, statuses=((500, 599),), connect_failure=True, reset=True, backoff_min=0.0, backoff_max=0.0)
-
-
-def under(config: Config, retry: Retry | None = None, **times: float) -> Config:
-    """``config`` with a policy at ``web``."""
-    policy = Policy(retry=retry, **times)
-    return replace(config, services={"default/web": replace(config.services["default/web"], policy=policy)})
 
 
 def in_time(config: Config, time: str) -> Config:
@@ -248,7 +242,7 @@ def test_the_last_try_that_takes_too_long_is_504() -> None:
     async def scene() -> None:
         async with App() as app, playing(under(to(app), replace(ALWAYS, limit=1, try_timeout=0.03))) as mesh:
             answer = await mesh.ask(GET)
-            assert (answer.status, answer.reason) == (504, "timeout")
+            assert (answer.status, answer.reason) == (504, "retries-spent")
             assert len(app.ends) == 2
 
     play(scene())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.budget import Retried
 from proxy.contract.report import Labels
 from proxy.counters import Counters
 from proxy.prometheus import BOUNDS, EXPIRY, FAMILIES, VERSION, Own, Snapshot, exposition
@@ -44,7 +45,7 @@ def text(*series: tuple[Labels, int, float], **more: Any) -> str:
     counters = Counters()
     for labels, status, seconds in series:
         counters.series(labels).add(status, seconds)
-    snapshot = Snapshot(series=list(counters.items()), transports=[], refusals={}, gauges={})
+    snapshot = Snapshot(series=list(counters.items()), transports=[], refusals={}, retried={}, gauges={})
     return "".join(exposition(OWN, snapshot._replace(**more)))
 
 
@@ -139,6 +140,18 @@ def test_refusals_and_gauges() -> None:
     assert f"identity_cert_expiration_timestamp_seconds{{{BASE}}} 1900000000.5\n" in said
 
 
+def test_retries() -> None:
+    counts = Retried()
+    counts.requests, counts.successes, counts.limit_exceeded, counts.overflow = 4, 3, 2, 1
+    said = text(retried={"shop/web": counts}).splitlines()
+    labels = f'{BASE},parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="web"'
+
+    assert f"outbound_http_route_retry_requests_total{{{labels}}} 4" in said
+    assert f"outbound_http_route_retry_successes_total{{{labels}}} 3" in said
+    assert f"outbound_http_route_retry_limit_exceeded_total{{{labels}}} 2" in said
+    assert f"outbound_http_route_retry_overflow_total{{{labels}}} 1" in said
+
+
 def test_the_whole_text_can_be_parsed() -> None:
     odd = Labels(direction="inbound", destination="1", peer='spiffe://x/"a"\\b\nc', tls="true", verdict="allow")
     said = text((INBOUND, 200, 0.1), (OUTBOUND, 500, 0.2), (odd, 200, 0.3), gauges={VERSION: 1.0})
@@ -160,7 +173,9 @@ def test_the_whole_text_can_be_parsed() -> None:
 
 def test_every_label_is_announced() -> None:
     """FAMILIES is what the documents say."""
-    said = text((INBOUND, 200, 0.1), (OUTBOUND, 500, 0.2), refusals={("inbound", "denied"): 1})
+    said = text(
+        (INBOUND, 200, 0.1), (OUTBOUND, 500, 0.2), refusals={("inbound", "denied"): 1}, retried={"a/b": Retried()}
+    )
     for family in FAMILIES:
         for line in said.splitlines():
             if re.match(rf"{family.name}(_bucket|_sum|_count)?{{", line):

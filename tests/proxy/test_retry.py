@@ -8,7 +8,7 @@ import pytest
 
 from proxy.budget import Budget, Terms
 from proxy.contract.config import HttpMatch, Retry
-from proxy.errors import ConfigRejected, Reason
+from proxy.errors import ConfigRejected, Reason, timeout
 from proxy.retry import (
     REPLAY_LIMIT,
     WAIT,
@@ -21,10 +21,11 @@ from proxy.retry import (
     decide,
     first_word,
     left_out,
+    told,
     wait_left,
 )
 
-RETRY, PASS, SPENT = Decision.RETRY, Decision.PASS, Decision.SPENT
+RETRY, PASS, SPENT, LIMIT, BUDGET = Decision
 BUSY = Outcome(503)
 
 
@@ -155,14 +156,14 @@ def test_the_word_of_a_reason() -> None:
 def test_up_to_the_limit() -> None:
     request = attempts(limit=3)
 
-    assert [request.decide(BUSY, 0, 0.0) for _ in range(4)] == [RETRY, RETRY, RETRY, SPENT]
+    assert [request.decide(BUSY, 0, 0.0) for _ in range(4)] == [RETRY, RETRY, RETRY, LIMIT]
     assert request.retries == 3
 
 
 def test_up_to_the_budget() -> None:
     request = attempts(retries=2.0, limit=100)
 
-    assert [request.decide(BUSY, 0, 0.0) for _ in range(3)] == [RETRY, RETRY, SPENT]
+    assert [request.decide(BUSY, 0, 0.0) for _ in range(3)] == [RETRY, RETRY, BUDGET]
 
 
 def test_an_answer_that_is_none_of_the_conditions_passes() -> None:
@@ -192,6 +193,37 @@ def test_what_is_not_granted_costs_nothing() -> None:
     assert Attempts(policy, budget).decide(BUSY, 0, 0.0) is RETRY
 
 
+def counted(budget: Budget) -> tuple[int, int, int, int]:
+    """Granted, ended well, refused by the limit, refused by the bucket."""
+    retried = budget.retried
+    return retried.requests, retried.successes, retried.limit_exceeded, retried.overflow
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "limit", "budget", "expected"),
+    [
+        pytest.param([Outcome(200)], 3, 9.0, (0, 0, 0, 0), id="no retry needed"),
+        pytest.param([Outcome(404)], 3, 9.0, (0, 0, 0, 0), id="no condition"),
+        pytest.param([BUSY, Outcome(200)], 3, 9.0, (1, 1, 0, 0), id="retried and well"),
+        pytest.param([BUSY, BUSY, Outcome(404)], 3, 9.0, (2, 1, 0, 0), id="retried twice and no failure"),
+        pytest.param([BUSY, Outcome(200, grpc=5)], 3, 9.0, (1, 0, 0, 0), id="retried and failed otherwise"),
+        pytest.param([BUSY, BUSY, BUSY], 2, 9.0, (2, 0, 1, 0), id="limit"),
+        pytest.param([BUSY, BUSY], 9, 1.0, (1, 0, 0, 1), id="budget"),
+        pytest.param([BUSY, BUSY], 1, 1.0, (1, 0, 1, 0), id="limit before budget"),
+        pytest.param([BUSY, Outcome(503, spent=True)], 9, 9.0, (1, 0, 0, 0), id="retried further down"),
+    ],
+)
+def test_what_is_counted(
+    outcomes: list[Outcome], limit: int, budget: float, expected: tuple[int, int, int, int]
+) -> None:
+    bucket = Budget(Terms(minimum=budget, ratio=0.0, ttl=1.0), 0.0)
+    request = Attempts(compile_retry(Retry(statuses=((500, 599),), limit=limit)), bucket)
+    for outcome in outcomes:
+        request.decide(outcome, 0, 0.0)
+
+    assert counted(bucket) == expected
+
+
 def test_waits_grow_from_try_to_try() -> None:
     request = attempts(limit=5)
     waits = []
@@ -200,6 +232,20 @@ def test_waits_grow_from_try_to_try() -> None:
         waits.append(request.pause(0.0))
 
     assert waits == [0.025, 0.05, 0.1, 0.2, 0.25]
+
+
+def test_who_has_spent_retries_is_told_so_with_the_last_failure() -> None:
+    failure = timeout("default/web-0: try time-out")
+    for decision in (RETRY, PASS, SPENT):
+        assert told(failure, decision) is failure
+    for decision, why in ((LIMIT, "no retries left"), (BUDGET, "no budget left")):
+        refusal = told(failure, decision)
+        assert (refusal.status, refusal.reason) == (504, Reason.RETRIES_SPENT)
+        assert refusal.detail == f"{why}, last timeout: default/web-0: try time-out"
+
+
+def test_decisions_that_mark() -> None:
+    assert [decision for decision in Decision if decision.spent] == [SPENT, LIMIT, BUDGET]
 
 
 # -- the mark ----------------------------------------------------------------------------------

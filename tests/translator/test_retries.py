@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +16,11 @@ from smi.specs import HTTPMatch, HTTPRouteGroup
 from smi.workloads import Service
 from smi.yamltext import to_yaml
 from translator.findings import Reason
-from translator.retries import ANNOTATIONS, MAX_REMARKS, Calls, calls, is_about_calls
+from translator.retries import MAX_REMARKS, Calls, calls, is_about_calls
+from translator.vocabulary import ON_SERVICES
 from translator.world import World
+
+NAMES = [annotation.name for annotation in ON_SERVICES]
 
 ORDERS = HTTPRouteGroup(
     meta=Meta(name="orders"),
@@ -168,8 +168,8 @@ def test_remarks_on_one_annotation_are_bounded() -> None:
 
 
 def test_all_annotations_are_of_our_prefixes() -> None:
-    assert all(is_about_calls(name) for name in ANNOTATIONS)
-    assert len(set(ANNOTATIONS)) == len(ANNOTATIONS)
+    assert all(is_about_calls(name) for name in NAMES)
+    assert len(set(NAMES)) == len(NAMES)
 
 
 WRITTEN = """
@@ -179,7 +179,7 @@ WRITTEN = """
 values = st.sampled_from(WRITTEN.split()) | st.text(max_size=20)
 
 
-@given(st.dictionaries(st.sampled_from(ANNOTATIONS), values))
+@given(st.dictionaries(st.sampled_from(NAMES), values))
 def test_whatever_is_written_the_sidecar_takes_what_becomes_of_it(annotations: dict[str, str]) -> None:
     found = read(annotations)
     config = Config(
@@ -191,22 +191,15 @@ def test_whatever_is_written_the_sidecar_takes_what_becomes_of_it(annotations: d
     assert {remark.annotation for remark in found.remarks} <= set(annotations)
 
 
-# -- the reference in docs/retries.md ------------------------------------------------------------
-
-ROW = re.compile(r"\| `([a-z]+\.smi-mesh\.io/[^`]+)` \| `([^`]+)` \| (?:`([^`]+)`|[^`|]+) \|")
-REFERENCE = ROW.findall((Path(__file__).parents[2] / "docs" / "retries.md").read_text())
+# -- what the vocabulary says -------------------------------------------------------------------
 
 
-def test_the_reference_has_every_annotation_in_order() -> None:
-    assert tuple(name for name, _, _ in REFERENCE) == ANNOTATIONS
-
-
-def test_the_examples_of_the_reference_can_be_read() -> None:
+def test_the_examples_can_be_read() -> None:
     groups = [
         HTTPRouteGroup(meta=Meta(name=name), api_version="", matches=(HTTPMatch(name="add"),))
         for name in ("orders", "carts")
     ]
-    service = Service(meta=Meta(name="web", annotations={name: example for name, example, _ in REFERENCE}))
+    service = Service(meta=Meta(name="web", annotations={one.name: one.example for one in ON_SERVICES}))
     found = calls(World.of([service, *groups]), service)
 
     assert found.remarks == ()
@@ -214,8 +207,8 @@ def test_the_examples_of_the_reference_can_be_read() -> None:
     assert None not in (found.balance, found.breaker, found.policy.retry, found.policy.idle_timeout)
 
 
-def test_the_defaults_of_the_reference_are_the_defaults() -> None:
-    written = read({name: default for name, _, default in REFERENCE if default})
+def test_the_defaults_are_the_defaults() -> None:
+    written = read({one.name: one.default for one in ON_SERVICES if one.default})
     retries = Policy(retry=DEFAULT)
 
     assert (written.policy, written.balance, written.breaker, written.remarks) == (retries, Balance(), Breaker(), ())

@@ -17,6 +17,7 @@ from smi.sources.scan import SUFFIXES, list_files, read_file, reason
 from smi.wire.kinds import ALPHAS
 from smi.yamltext import to_yaml
 from smi.yamltree import MAX_TEXT
+from translator.cli.command import Command
 
 STDIN = "-"
 
@@ -24,10 +25,17 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """What JSON may have in a string as it is, and YAML not, or not unchanged."""
 
 
-@click.command(epilog="smi convert canary.yaml --to v1alpha2 | kubectl apply -f -")
+@click.command(cls=Command, exits={"1": "something is wrong, and nothing was printed"})
 @click.argument("paths", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(exists=True, allow_dash=True))
-@click.option("--to", "version", type=click.Choice(ALPHAS), default=ALPHAS[-1], show_default=True)
-@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--to", "version", type=click.Choice(ALPHAS), default=ALPHAS[-1], show_default=True, help="Of SMI.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="The form it is printed in.",
+)
 def convert(paths: tuple[str, ...], version: str, output: str) -> None:
     """Print manifests with every SMI object at another version.
 
@@ -35,7 +43,10 @@ def convert(paths: tuple[str, ...], version: str, output: str) -> None:
     from which converting back gives the very same object. Objects of other kinds pass through. A Linkerd ServiceProfile
     becomes an HTTPRouteGroup, a TrafficSplit and annotations on its Service.
 
-    What is doubtful is told on stderr. If anything is wrong nothing is printed, and the exit code is 1.
+    What is doubtful is told on stderr. If anything is wrong nothing is printed.
+
+    \b
+      smi convert canary.yaml --to v1alpha2 | kubectl apply -f -
     """
     if not paths and sys.stdin.isatty():
         raise click.UsageError("name files or folders, or - for standard input")

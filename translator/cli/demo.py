@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 import manifests
+from translator.cli.command import Command
 from translator.demo.mesh import DemoError, Mesh, running
 from translator.demo.play import Report, play
 from translator.demo.scenario import Scenario, scenarios
@@ -20,16 +21,27 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    exits={
+        "0": "every step held",
+        "1": "a step did not hold, or the mesh did not start",
+        str(INTERRUPTED): "interrupted",
+    },
+)
 @click.argument("name", required=False, default="canary")
 @click.option("--list", "show_list", is_flag=True, help="List the demos and what they show.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For eyes or for scripts.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For eyes or for scripts.",
+)
 @click.option("--keep", is_flag=True, help="Leave the mesh running at the end.")
 def demo(name: str, show_list: bool, output: str, keep: bool) -> None:
-    """Run the demo NAME (default: canary) on a mesh of its own.
-
-    Exit code 0 only if every step held.
-    """
+    """Run the demo NAME (default: canary) on a mesh of its own."""
     known = {scenario.name: scenario for scenario in scenarios(manifests.demo)}
     if show_list:
         for scenario in known.values():

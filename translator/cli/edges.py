@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from translator.cli import traffic
+from translator.cli.command import Command
 from translator.cli.params import mesh_option
 from translator.rows import EdgeAnswer, EdgeRow, short
 
 HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
 
 
-@click.command()
+@click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @mesh_option
 @traffic.scope_options

@@ -7,6 +7,7 @@ import asyncio
 import click
 import msgspec
 
+from translator.cli.command import Command
 from translator.cli.explained import as_text
 from translator.cli.params import manifests_option, mesh_option, namespace_option
 from translator.explain.answer import Explanation
@@ -15,14 +16,21 @@ from translator.local.api import ask
 from translator.local.state import running_state
 
 
-@click.command(epilog="METHOD is GET if left out. Exit code 0 also when the answer is no: the question was answered.")
+@click.command(cls=Command, exits={"0": "answered, also when the answer is no"}, epilog="METHOD is GET if left out.")
 @click.argument("request", metavar="[METHOD] URL", nargs=-1, required=True)
 @click.option("--from", "source", required=True, metavar="POD|deploy/NAME", help="Who makes the request.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header it carries.")
 @namespace_option
 @mesh_option
 @manifests_option
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="The form it is printed in.",
+)
 def explain(
     request: tuple[str, ...],
     source: str,

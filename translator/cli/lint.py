@@ -15,20 +15,28 @@ from smi.problems import Problem
 from smi.sources.directory import DirectorySource
 from smi.validate import LintWarning
 from smi.validate import lint as doubts
+from translator.cli.command import Command
 from translator.review import annotation_warnings
 
 Remark = TypeVar("Remark", Problem, LintWarning)
 
 
-@click.command()
+@click.command(cls=Command, exits={"0": "nothing is wrong", "1": "something is wrong, or with --strict doubtful"})
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The form it is printed in.",
+)
 def lint(paths: tuple[str, ...], strict: bool, output: str) -> None:
     """Check the manifests in files and folders (*.yaml, *.yml).
 
-    What is wrong makes the exit code 1. Warnings (references into nothing, policies that grant nothing, annotations
-    that do not count) do so only with --strict.
+    Beside what is wrong it tells what is doubtful: references into nothing, policies that grant nothing, annotations
+    that do not count.
     """
     snapshot = DirectorySource(paths).load()
     problems = _shortened(snapshot.problems)

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from translator.cli.command import Command
 from translator.cli.params import mesh_option, namespace_option
 from translator.local.errors import LocalError
 from translator.local.inherit import inherited
@@ -19,7 +20,15 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
 
-@click.command("exec")
+@click.command(
+    "exec",
+    cls=Command,
+    exits={
+        str(NOT_EXECUTABLE): "the command cannot be executed",
+        str(NOT_FOUND): "there is no such command",
+        "any": "otherwise the command's own",
+    },
+)
 @click.argument("pod", metavar="POD|deploy/NAME")
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @mesh_option
@@ -27,7 +36,7 @@ NOT_EXECUTABLE = 126
 def execute(pod: str, command: tuple[str, ...], mesh: str, namespace: str) -> None:
     """Run a command in a pod's environment: through HTTP_PROXY it speaks as that pod.
 
-    Its exit code is passed on. The working directory stays the caller's.
+    The working directory stays the caller's.
     """
     state = running_state(mesh)
     found = find_pod(state, namespace, pod)

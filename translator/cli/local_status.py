@@ -17,7 +17,14 @@ COLUMNS = ("NAMESPACE", "NAME", "READY", "IP", "SERVICEACCOUNT", "APP", "SIDECAR
 
 @click.command()
 @mesh_option
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The form it is printed in.",
+)
 def status(mesh: str, output: str) -> None:
     """Show pods, addresses, acknowledged config versions, certificates and problems."""
     data = collect(running_state(mesh))

@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 import click
 
 from proxy.contract.spiffe import is_trust_domain
+from translator.cli.command import Command
 from translator.cli.params import duration, mesh_option
 from translator.identity.wanted import MIN_LIFETIME
 from translator.local.console import Console
@@ -53,7 +54,10 @@ def read_bundles(_context: click.Context, _parameter: click.Parameter, given: tu
     return read
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    exits={"0": "ended as asked, or with --detach ready", "1": "could not start, or was not ready in time"},
+)
 @click.argument(
     "directories",
     metavar="DIR...",

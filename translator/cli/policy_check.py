@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from translator.cli.columns import table
+from translator.cli.command import Command
 from translator.cli.params import dns_label, manifests_option, mesh_option, namespace_option
 from translator.explain.answer import Permission
 from translator.explain.question import BadQuestion, Check
@@ -33,7 +34,9 @@ MARKS = {"yes": "√", "some": "(√)", "no": "-"}
 
 
 @click.command(
-    epilog="√ yes, (√) some requests, - no. With one of --from and --to only a row or a column. Exit code 0 either way."
+    cls=Command,
+    exits={"0": "answered, whoever may call whom"},
+    epilog="√ yes, (√) some requests, - no. With one of --from and --to only a row or a column.",
 )
 @click.argument("request", metavar="[METHOD [PATH]]", nargs=-1)
 @click.option("--from", "source", default="", metavar="POD|deploy/NAME", help="Who calls.")
@@ -42,7 +45,14 @@ MARKS = {"yes": "√", "some": "(√)", "no": "-"}
 @namespace_option
 @mesh_option
 @manifests_option
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="The form it is printed in.",
+)
 def check(**given: Unpack[Given]) -> None:
     """Say who may call whom, and by which TrafficTarget.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from translator.cli import traffic
+from translator.cli.command import Command
 from translator.cli.params import mesh_option
 from translator.rows import RouteAnswer, RouteRow
 
@@ -13,7 +14,7 @@ HEADER = ("ROUTE", "EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTU
           "LATENCY_P50", "LATENCY_P95", "LATENCY_P99")  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="KIND/NAME")
 @mesh_option
 @traffic.scope_options

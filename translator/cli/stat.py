@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 import click
 
 from translator.cli import traffic
+from translator.cli.command import Command
 from translator.cli.params import dns_label, mesh_option
 from translator.resources import NAMESPACE, TRAFFIC_SPLIT, Resource
 from translator.rows import SplitAnswer, SplitRow, StatAnswer, StatRow
@@ -30,7 +31,7 @@ class Given(TypedDict):
     output: str
 
 
-@click.command()
+@click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @mesh_option
 @traffic.scope_options

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from translator.cli import traffic
+from translator.cli.command import Command
 from translator.cli.params import mesh_option
 from translator.local.errors import LocalError
 from translator.rows import TopAnswer, TopRow
@@ -23,7 +24,7 @@ PERIOD = 1.0
 HEADER = ("SOURCE", "DESTINATION", "ROUTE", "REQUESTS", "RPS", "SUCCESS", "BEST", "P50", "P99", "WORST")
 
 
-@click.command()
+@click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @mesh_option
 @traffic.scope_options

@@ -25,6 +25,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATIENCE = 10.0
 """Seconds for an answer: a large mesh has much to add up."""
 
+EXITS = {"0": "done, also where there was no traffic", "1": "there is no such resource, or no mesh"}
+
 NOTHING = "-"
 DEFAULT_NAMESPACE = "default"
 
@@ -74,7 +76,14 @@ def window_option(command: Command) -> Command:
 
 def output_option(*kinds: str) -> Callable[[Command], Command]:
     """``-o``; the first kind is the default."""
-    return click.option("-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True)
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(kinds),
+        default=kinds[0],
+        show_default=True,
+        help="The form it is printed in.",
+    )
 
 
 def show(output: str, answer: msgspec.Struct, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -20,6 +20,7 @@ from translator.kube.admission.settings import Injected
 from translator.kube.controller import run
 from translator.kube.settings import Options
 from translator.settings import Settings
+from translator.vocabulary import OPAQUE_PORTS
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -47,6 +48,7 @@ async def _run(given: argparse.Namespace) -> None:
             trust_domain=given.trust_domain,
             cluster_domain=given.cluster_domain,
             default_policy=given.default_policy,
+            opaque_ports=OPAQUE_PORTS.default,
             mtls=not given.disable_mtls,
         ),
         injected=Injected(

@@ -22,8 +22,8 @@ from smi.workloads import Container, ContainerPort, Workload
 from translator.local.errors import NotReady, PodExists
 from translator.local.plan import POD
 from translator.local.requests import RunRequest
-from translator.local.sidecar import INJECT
 from translator.local.supervisor import Added, Supervisor
+from translator.vocabulary import INJECT
 
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a request: an environment can be as large as Linux lets a command line be."""
@@ -70,7 +70,7 @@ def added_pod(asked: RunRequest) -> Added:
             name=asked.name,
             namespace=asked.namespace,
             labels=asked.labels,
-            annotations={} if asked.sidecar else {INJECT[0]: "disabled"},
+            annotations={} if asked.sidecar else {INJECT.name: "disabled"},
         ),
         service_account=asked.service_account,
         containers=(

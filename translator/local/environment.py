@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from smi.workloads import ConfigMap, Container, EnvVar, Pod
 from translator.local.addresses import listen_port
 from translator.local.sidecar import OUTBOUND, container_ports
+from translator.vocabulary import COMMAND
 
-COMMAND = "local.smi-mesh.io/command"
 NO_COMMAND = "NoCommand"
 """The reason of a pod that cannot start because it is not said what to run."""
 
@@ -64,12 +64,12 @@ ConfigMaps = Mapping[tuple[str, str], ConfigMap]
 
 def has_command(container: Container, annotations: Mapping[str, str], first: bool) -> bool:
     """Whether there is something to run: a command, or the annotation, which speaks for the ``first`` container."""
-    return bool(container.command) or (first and COMMAND in annotations)
+    return bool(container.command) or (first and COMMAND.name in annotations)
 
 
 def no_command(container: str) -> str:
     """What to do about a container without a command."""
-    return f'container "{container}" has no command: set one, or the annotation {COMMAND} on the pod template'
+    return f'container "{container}" has no command: set one, or the annotation {COMMAND.name} on the pod template'
 
 
 def app_process(container: Container, facts: PodFacts, config_maps: ConfigMaps, first: bool) -> AppProcess:
@@ -143,8 +143,8 @@ def relocate(text: str, moved: Mapping[str, str]) -> str:
 
 def _argv(container: Container, annotations: Mapping[str, str], first: bool) -> tuple[str, ...]:
     """The annotation is a shell's command line, or a JSON list."""
-    if first and COMMAND in annotations:
-        text = annotations[COMMAND].strip()
+    if first and COMMAND.name in annotations:
+        text = annotations[COMMAND.name].strip()
         if not text.startswith("["):
             return "/bin/sh", "-c", text
         try:
@@ -153,7 +153,9 @@ def _argv(container: Container, annotations: Mapping[str, str], first: bool) -> 
             listed = None
         if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
             return tuple(listed)
-        raise NotStartable(NO_COMMAND, f"annotation {COMMAND} is neither a command line nor a JSON list of strings")
+        raise NotStartable(
+            NO_COMMAND, f"annotation {COMMAND.name} is neither a command line nor a JSON list of strings"
+        )
     if not container.command:
         raise NotStartable(NO_COMMAND, no_command(container.name))
     return (*container.command, *container.args)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from proxy.contract.config import AccessLog, ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
 from smi.workloads import Container, Namespace, Service, Workload
 from translator.local.addresses import listen_port
 from translator.local.records import MeshRecord, PodRecord
+from translator.vocabulary import ACCESS_LOG, INJECT, LINKERD_INJECT
 
 if TYPE_CHECKING:
     from translator.local.state import MeshState
@@ -28,13 +29,8 @@ RESERVED = frozenset({OUTBOUND, MESH, CLEAR, ADMIN})
 TRUST_DOMAIN = "cluster.local"
 CONTROLLER_IDENTITY = spiffe_id(TRUST_DOMAIN, "smi-mesh", "smi-mesh-controller")
 
-INJECT = ("smi-mesh.io/inject", "linkerd.io/inject")
-"""The annotation and its alias; the first that is there counts."""
-
-
-ACCESS_LOG = "smi-mesh.io/access-log"
-ACCESS_LOGS: dict[str, AccessLog] = {"none": "", "text": "text", "json": "json"}
-"""What the annotation may say."""
+_DISABLED = "disabled"
+_NONE = "none"
 
 
 class Wanted(NamedTuple):
@@ -47,18 +43,18 @@ class Wanted(NamedTuple):
 def is_meshed(workload: Workload, namespace: Namespace | None) -> bool:
     """Whether a pod gets a sidecar: annotation of the pod, then of its namespace; by default it does."""
     for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
-        for name in INJECT:
-            if name in said:
-                return said[name] != "disabled"
+        for alias in (INJECT, LINKERD_INJECT):
+            if alias.name in said:
+                return said[alias.name] != _DISABLED
     return True
 
 
 def access_log(workload: Workload, namespace: Namespace | None) -> AccessLog:
     """The access log of a pod: annotation of the pod, then of its namespace; one that says nonsense does not count."""
     for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
-        found = ACCESS_LOGS.get(said.get(ACCESS_LOG, ""))
-        if found is not None:
-            return found
+        found = said.get(ACCESS_LOG.name)
+        if found in ACCESS_LOG.values:
+            return cast(AccessLog, "" if found == _NONE else found)
     return ""
 
 

@@ -123,7 +123,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], error: str) -> None:
 
 def test_help_says_what_becomes_of_things() -> None:
     said = run("--help").stdout
-    for word in ("annotations", "ServiceProfile", "exit code", "--to", "stderr"):
+    for word in ("annotations", "ServiceProfile", "Exit codes", "--to", "stderr"):
         assert word in said
 
 

@@ -1,6 +1,6 @@
 """Annotations of ours that say nothing we understand. Pure; the validating webhook refuses them.
 
-What they may say is known to who reads them: ``translator.retries`` for Services, ``proxy.iptables`` for ports.
+What they may say is in ``translator.vocabulary``; lists of ports and subnets are read by ``proxy.contract.ports``.
 """
 
 from __future__ import annotations
@@ -9,28 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from proxy.contract.ports import BadRule, port_list, subnet_list
+from translator import vocabulary
+from translator.kube.admission.inject import STATUS
 
 PREFIX: Final = "smi-mesh.io/"
 
-WORDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "inject": ("enabled", "disabled"),
-    "default-policy": ("same-identity", "deny", "allow"),
-    "policy-mode": ("enforce", "audit"),
-    "unmeshed": ("allow", "deny"),
-    "http-proxy": ("enabled", "disabled"),
-    "access-log": ("none", "text", "json"),
-    "log-level": ("debug", "info", "warning", "error"),
-}
 LISTS: Final[Mapping[str, Callable[[str], object]]] = {
-    "opaque-ports": port_list,
-    "skip-inbound-ports": port_list,
-    "skip-outbound-ports": port_list,
-    "skip-subnets": subnet_list,
+    vocabulary.OPAQUE_PORTS.name: port_list,
+    vocabulary.SKIP_INBOUND.name: port_list,
+    vocabulary.SKIP_OUTBOUND.name: port_list,
+    vocabulary.SKIP_SUBNETS.name: subnet_list,
 }
-OTHERS: Final = frozenset(
-    {"proxy-cpu-request", "proxy-cpu-limit", "proxy-memory-request", "proxy-memory-limit", "proxy-status"}
-)
-KNOWN: Final = frozenset({*WORDS, *LISTS, *OTHERS})
+
+KNOWN: Final = {one.name: one.values for one in (*vocabulary.ON_PODS, *vocabulary.ON_CLUSTER)}
 
 
 def faults(thing: Mapping[str, Any]) -> Iterator[str]:
@@ -44,18 +35,18 @@ def faults(thing: Mapping[str, Any]) -> Iterator[str]:
     ):
         annotations = (holder.get("metadata") or {}).get("annotations") or {}
         for name, value in annotations.items():
-            if name.startswith(PREFIX):
-                wrong = fault(name.removeprefix(PREFIX), str(value))
-                if wrong:
-                    yield f"{where}.annotations[{name}]: {wrong}"
+            wrong = fault(name, str(value)) if name.startswith(PREFIX) and name != STATUS else ""
+            if wrong:
+                yield f"{where}.annotations[{name}]: {wrong}"
 
 
 def fault(name: str, value: str) -> str:
-    """What is wrong with one annotation, named without its prefix; empty: nothing."""
+    """What is wrong with one annotation; empty: nothing."""
     if name not in KNOWN:
-        return f"is not known; known are {', '.join(sorted(KNOWN))}"
-    if name in WORDS and value not in WORDS[name]:
-        return f"{value!r} is not one of {', '.join(WORDS[name])}"
+        known = ", ".join(sorted(one for one in KNOWN if one.startswith(PREFIX)))
+        return f"is not known; known are {known}"
+    if KNOWN[name] and value not in KNOWN[name]:
+        return f"{value!r} is not one of {', '.join(KNOWN[name])}"
     if name in LISTS:
         try:
             LISTS[name](value)
