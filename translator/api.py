@@ -147,7 +147,7 @@ class _Views:
             return web.Response(status=404, text=f"there is no pod {wanted!r}\n")
         file = self._knowledge.sidecar_file(pod)
         if file is None:
-            return web.Response(status=404, text=f"nothing is known of a sidecar of pod {wanted!r}\n")
+            return web.Response(status=404, text=f"pod {wanted!r} has no sidecar, as far as is known here\n")
         return _json(msgspec.structs.replace(file, config=_config_of(reconciler, pod)))
 
     async def traffic(self, request: web.Request) -> web.Response:

@@ -26,7 +26,14 @@ PAUSE: Final = 1.0
 @click.option("--wait", type=duration, default="0s", metavar="DURATION", help="Ask again for so long (0s).")
 @click.option("--kubeconfig", metavar="FILE", help="Instead of KUBECONFIG or ~/.kube/config.")
 @click.option("--context", metavar="NAME", help="Of the kubeconfig, instead of the current one.")
-@click.option("-o", "--output", type=click.Choice(["table", "short", "json"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "short", "json"]),
+    default="table",
+    show_default=True,
+    help="short: only what is not well.",
+)
 def check_command(pre: bool, wait: float, kubeconfig: str | None, context: str | None, output: str) -> None:
     """Check the cluster and the mesh. Exit code 1 when something is wrong; warnings alone are no failure."""
     try:

@@ -8,6 +8,9 @@ NAMESPACE: Final = "smi-mesh"
 CONTROLLER: Final = "smi-mesh-controller"
 """Deployment, Service, ServiceAccount, Lease and roles."""
 
+PREFIX: Final = "smi-mesh.io/"
+"""Of our annotations."""
+
 AUDIENCE: Final = "identity.smi-mesh.io"
 """Of the tokens that sidecars prove themselves with."""
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from translator import vocabulary
 from translator.kube.admission.settings import Injected
 from translator.kube.pods import PROXY_CONTAINER
 
-INJECT: Final = "smi-mesh.io/inject"
-ALIAS: Final = "linkerd.io/inject"
+INJECT: Final = vocabulary.INJECT.name
+ALIAS: Final = vocabulary.LINKERD_INJECT.name
 ENABLED: Final = "enabled"
 UID: Final = 2102
 """The sidecar's user: what it sends is not redirected, so nothing else in the pod may run as it."""

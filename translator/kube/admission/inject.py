@@ -26,16 +26,18 @@ from proxy.contract.config import (
     spiffe_id,
 )
 from proxy.contract.ports import BadRule, port_list, subnet_list
+from translator import vocabulary
 from translator.kube.admission.decide import UID
 from translator.kube.admission.settings import Injected
-from translator.kube.names import AUDIENCE, CONTROLLER
+from translator.kube.names import AUDIENCE, CONTROLLER, PREFIX
 from translator.kube.pods import PROXY_CONTAINER, owner_of
 
 INIT_CONTAINER: Final = "smi-mesh-init"
 RUN_VOLUME: Final = "smi-mesh-run"
 TOKEN_VOLUME: Final = "smi-mesh-token"
 SETTINGS: Final = "SMI_MESH_SIDECAR"
-STATUS: Final = "smi-mesh.io/proxy-status"
+STATUS: Final = PREFIX + "proxy-status"
+"""Written on a pod that has a sidecar."""
 
 RUN: Final = "/run/smi-mesh"
 TOKENS: Final = "/var/run/secrets/smi-mesh"
@@ -57,6 +59,13 @@ FIELDS: Final = (
     ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
 )
 
+SKIPPED: Final = (
+    ("--skip-inbound-ports", vocabulary.SKIP_INBOUND, port_list),
+    ("--skip-outbound-ports", vocabulary.SKIP_OUTBOUND, port_list),
+    ("--skip-subnets", vocabulary.SKIP_SUBNETS, subnet_list),
+)
+"""Flags of ``python -m proxy init``, and who says what they are."""
+
 PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 HOOKS: Final = ("postStart", "preStop")
 
@@ -71,7 +80,7 @@ def injected(pod: Mapping[str, Any], inherited: Annotations, settings: Injected,
     said = {**inherited, **(meta.get("annotations") or {})}
     probes = list(_rewrite(spec))
     _lengthen(spec)
-    if said.get("smi-mesh.io/http-proxy") == "enabled":
+    if said.get(vocabulary.HTTP_PROXY.name) == "enabled":
         _use_proxy(spec)
     spec["initContainers"] = [
         _init(said, settings),
@@ -99,20 +108,14 @@ VOLUMES: Final[tuple[Spec, ...]] = (
 
 def _init(said: Annotations, settings: Injected) -> Spec:
     command = ["python3", "-m", "proxy", "init"]
-    for annotation, read in (
-        ("skip-inbound-ports", port_list),
-        ("skip-outbound-ports", port_list),
-        ("skip-subnets", subnet_list),
-    ):
+    for flag, annotation, read in SKIPPED:
+        text = said.get(annotation.name, "")
         try:
-            items = read(said.get(f"smi-mesh.io/{annotation}", ""))
+            wanted = read(text)
         except BadRule:
             continue  # the validating webhook tells; a pod must not fail for it
-        if items:
-            command += [
-                f"--{annotation}",
-                ",".join(item.replace(":", "-") if read is port_list else item for item in items),
-            ]
+        if wanted:
+            command += [flag, text.replace(" ", "")]
     return {
         "name": INIT_CONTAINER,
         "image": settings.image,
@@ -174,15 +177,15 @@ def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> S
 
 
 def _resources(said: Annotations, settings: Injected) -> Spec:
-    def value(name: str, default: str = "") -> str:
-        return said.get(f"smi-mesh.io/proxy-{name}") or default
-
     wanted = {
         "requests": {
-            "cpu": value("cpu-request", settings.cpu_request),
-            "memory": value("memory-request", settings.memory_request),
+            "cpu": said.get(vocabulary.CPU_REQUEST.name) or settings.cpu_request,
+            "memory": said.get(vocabulary.MEMORY_REQUEST.name) or settings.memory_request,
         },
-        "limits": {"cpu": value("cpu-limit"), "memory": value("memory-limit")},
+        "limits": {
+            "cpu": said.get(vocabulary.CPU_LIMIT.name) or "",
+            "memory": said.get(vocabulary.MEMORY_LIMIT.name) or "",
+        },
     }
     kept = {kind: {name: text for name, text in values.items() if text} for kind, values in wanted.items()}
     return {kind: values for kind, values in kept.items() if values}
@@ -192,7 +195,7 @@ def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe]
     """What the sidecar is told. The kubelet puts the pod's own names and address into it."""
     kind, workload = owner_of(meta)
     logs: dict[str, AccessLog] = {"none": "", "text": "text", "json": "json"}
-    level = said.get("smi-mesh.io/log-level", settings.log_level)
+    level = said.get(vocabulary.LOG_LEVEL.name, settings.log_level)
     identity = spiffe_id(settings.trust_domain, settings.namespace, CONTROLLER)
     sidecar = Sidecar(
         pod="$(POD_NAME)",
@@ -216,8 +219,8 @@ def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe]
         ),
         egress=True,
         state=RUN,
-        log_level=level if level in ("debug", "info", "warning", "error") else settings.log_level,
-        access_log=logs.get(said.get("smi-mesh.io/access-log", ""), settings.access_log),
+        log_level=level if level in vocabulary.LOG_LEVEL.values else settings.log_level,
+        access_log=logs.get(said.get(vocabulary.ACCESS_LOG.name, ""), settings.access_log),
         probes=tuple(probes),
     )
     return File(sidecar=sidecar, config=Config(trust=Trust(bundle=bundle)))
@@ -278,7 +281,7 @@ def _lengthen(spec: Spec) -> None:
 
 
 def _use_proxy(spec: Spec) -> None:
-    """The application's HTTP goes to the sidecar by name, not by address (``smi-mesh.io/http-proxy``)."""
+    """The application's HTTP goes to the sidecar by name, not by address (``vocabulary.HTTP_PROXY``)."""
     local = "localhost,127.0.0.1,::1"
     wanted = {
         **dict.fromkeys(("HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{OUTBOUND}"),

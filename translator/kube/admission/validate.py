@@ -11,8 +11,7 @@ from typing import Any, Final
 from proxy.contract.ports import BadRule, port_list, subnet_list
 from translator import vocabulary
 from translator.kube.admission.inject import STATUS
-
-PREFIX: Final = "smi-mesh.io/"
+from translator.kube.names import PREFIX
 
 LISTS: Final[Mapping[str, Callable[[str], object]]] = {
     vocabulary.OPAQUE_PORTS.name: port_list,

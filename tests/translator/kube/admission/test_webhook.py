@@ -80,7 +80,7 @@ def test_a_mistake_of_ours_keeps_no_pod_from_starting() -> None:
 def test_wrong_annotations_are_refused() -> None:
     answer = review({"metadata": {"annotations": {"smi-mesh.io/unmeshed": "maybe"}}}, {}, "/validate")
     assert answer["allowed"] is False
-    assert "'maybe' is not one of allow, deny" in answer["status"]["message"]
+    assert "'maybe' is not one of deny, allow" in answer["status"]["message"]
     assert review(POD, {}, "/validate")["allowed"] is True
 
 
