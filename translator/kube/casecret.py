@@ -79,6 +79,7 @@ class CaSecret:
 
     def _made(self) -> dict[str, bytes]:
         """The files of a new CA."""
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as place:
             Authority.create(Path(place), self._trust_domain)
             return {name: Path(place, "ca", name).read_bytes() for name in (BUNDLE, ISSUER, ISSUER_KEY)}
