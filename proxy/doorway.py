@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.deadlines import NEVER
@@ -28,35 +27,13 @@ the connection's last packet of the handshake; where it is the server that speak
 MAX_EARLY: Final = 64 * 1024
 """Bytes kept meanwhile."""
 
-MAX_LEARNED: Final = 4096
-"""Destinations remembered whose server speaks first, so that the wait is paid once for each."""
-
 log = logging.getLogger("proxy.doorway")
-
-
-class Learned:
-    """Destinations at which no client spoke first lately."""
-
-    def __init__(self) -> None:
-        self._silent: OrderedDict[tuple[str, int], None] = OrderedDict()
-
-    def note(self, destination: tuple[str, int], *, silent: bool) -> None:
-        """What the newest client did."""
-        self._silent.pop(destination, None)
-        if silent:
-            self._silent[destination] = None
-            if len(self._silent) > MAX_LEARNED:
-                self._silent.popitem(last=False)
-
-    def __contains__(self, destination: tuple[str, int]) -> bool:
-        return destination in self._silent
 
 
 class Doorway(asyncio.Protocol):
     """A redirected connection whose kind is not known yet. Subclasses say where it leads."""
 
-    def __init__(self, learned: Learned) -> None:
-        self._learned = learned
+    def __init__(self) -> None:
         self._transport: asyncio.Transport
         self._data = b""
         self._eof = False
@@ -90,22 +67,16 @@ class Doorway(asyncio.Protocol):
         self._lost = True
         self._news.set()
 
-    async def kind(self, destination: tuple[str, int], declared_as: str) -> Spoken | None:
+    async def kind(self, declared_as: str) -> Spoken | None:
         """What is spoken; None: the client has left."""
         said = declared(declared_as)
-        if said is None and destination in self._learned and not self._data:
-            said = "raw"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FIRST_BYTES
         while said is None and not self._lost:
-            if self._data:
-                self._learned.note(destination, silent=False)
-                said = spoken(self._data)
-                if said is not None:
-                    break
-            if self._eof or loop.time() >= deadline:
+            said = spoken(self._data)
+            if said is None and (self._eof or loop.time() >= deadline):
                 said = "raw"
-                self._learned.note(destination, silent=not self._data)
+            if said is not None:
                 break
             self._news.clear()
             try:
@@ -151,8 +122,8 @@ class Doorway(asyncio.Protocol):
 class CallDoorway(Doorway):
     """From this pod's application to anywhere."""
 
-    def __init__(self, calls: Outbound, learned: Learned) -> None:
-        super().__init__(learned)
+    def __init__(self, calls: Outbound) -> None:
+        super().__init__()
         self._calls = calls
 
     def arrived(self, original: tuple[str, int] | None) -> None:
@@ -170,9 +141,9 @@ class CallDoorway(Doorway):
         route = await self._calls.destination(address, port)
         kind: Spoken | None = "raw"
         if isinstance(route, PortRoute):
-            kind = await self.kind((address, port), route.protocol)
+            kind = await self.kind(route.protocol)
         elif isinstance(route, Missing) and route.known:
-            kind = await self.kind((address, port), "")
+            kind = await self.kind("")
         if kind is None or self._lost:
             return
         connection = ServerConnection(self._calls.forwarding)
@@ -188,8 +159,8 @@ class CallDoorway(Doorway):
 class AppDoorway(Doorway):
     """In the clear from anywhere to this pod's application: nobody's identity is known."""
 
-    def __init__(self, apps: Inbound, learned: Learned) -> None:
-        super().__init__(learned)
+    def __init__(self, apps: Inbound) -> None:
+        super().__init__()
         self._apps = apps
 
     def arrived(self, original: tuple[str, int] | None) -> None:
@@ -200,7 +171,7 @@ class AppDoorway(Doorway):
             self._apps.forwarding.spawn(self._enter(original[1]))
 
     async def _enter(self, port: int) -> None:
-        kind = await self.kind(("", port), "opaque" if self._apps.is_opaque(port) else "")
+        kind = await self.kind("opaque" if self._apps.is_opaque(port) else "")
         if kind is None:
             return
         connection = ServerConnection(self._apps.forwarding, port=port)

@@ -26,7 +26,7 @@ import aiofastnet
 from proxy.authorize import Caller
 from proxy.contract.config import EVERYWHERE, LOOPBACK, Listeners
 from proxy.contract.spiffe import PeerRejected
-from proxy.doorway import AppDoorway, CallDoorway, Learned
+from proxy.doorway import AppDoorway, CallDoorway
 from proxy.http1.server import ServerConnection
 from proxy.inbound import Inbound
 from proxy.outbound import Outbound
@@ -120,8 +120,7 @@ class ListenerSet:
         for clear in listeners.clear:
             await self._serve((listeners.address,), clear.port, self._clear(clear.target))
         if listeners.redirected:
-            learned = Learned()
-            await self._serve(EVERYWHERE, listeners.redirected, lambda: AppDoorway(self._apps, learned))
+            await self._serve(EVERYWHERE, listeners.redirected, lambda: AppDoorway(self._apps))
         if listeners.mesh:
             for sock in bound_sockets(listening(listeners), listeners.mesh):
                 self._mesh.append(sock)
@@ -131,8 +130,7 @@ class ListenerSet:
     def _call(self) -> Callable[[], asyncio.Protocol]:
         if not self._listeners.transparent:
             return lambda: _protocol(ServerConnection(self._calls.forwarding))
-        learned = Learned()
-        return lambda: CallDoorway(self._calls, learned)
+        return lambda: CallDoorway(self._calls)
 
     def _clear(self, target: int) -> Callable[[], asyncio.Protocol]:
         return lambda: _protocol(ServerConnection(self._apps.forwarding, port=target))
