@@ -10,7 +10,7 @@ Service's retries. Pure: time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from proxy.contract.config import Retry
@@ -27,6 +27,11 @@ class Terms(NamedTuple):
     minimum: float
     ratio: float
     ttl: float
+
+
+def terms_of(retry: Retry) -> Terms:
+    """The terms that a retry policy sets."""
+    return Terms(retry.budget_min, retry.budget_ratio, retry.budget_ttl)
 
 
 class Retried:
@@ -106,26 +111,26 @@ class Budget:
 
 
 class Budgets:
-    """The buckets of all Services with a retry policy, by service key; they outlive config swaps."""
+    """The buckets of all Services with a retry policy, by service key; they outlive config swaps.
+
+    A config that is being looked at is not in force yet: ``get`` changes nothing, ``keep`` does.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._budgets: dict[str, Budget] = {}
 
     def get(self, service: str, retry: Retry) -> Budget:
-        """The bucket of ``service`` under the terms of ``retry``, full when it is new."""
-        terms = Terms(retry.budget_min, retry.budget_ratio, retry.budget_ttl)
+        """The bucket of ``service``, with what is left in it; else a new and full one, as ``retry`` has it."""
         budget = self._budgets.get(service)
-        if budget is None:
-            budget = self._budgets[service] = Budget(terms, self._now())
-        else:
-            budget.adjust(terms)
-        return budget
+        return Budget(terms_of(retry), self._now()) if budget is None else budget
 
     def retried(self) -> dict[str, Retried]:
         """What became of retries, by service key."""
         return {key: budget.retried for key, budget in self._budgets.items()}
 
-    def keep(self, services: Container[str]) -> None:
-        """Forget every bucket but those of ``services``."""
-        self._budgets = {key: budget for key, budget in self._budgets.items() if key in services}
+    def keep(self, wanted: Mapping[str, tuple[Budget, Terms]]) -> None:
+        """These are in force now, under these terms; forget every other."""
+        for budget, terms in wanted.values():
+            budget.adjust(terms)
+        self._budgets = {key: budget for key, (budget, _) in wanted.items()}

@@ -1,7 +1,9 @@
 """What is known of how busy and how sound one endpoint is; ``proxy.balance`` chooses by it.
 
 Load = estimated response time × (requests in flight + 1) × (1 + trouble). The
-estimate jumps up at once with a slow answer and decays towards fast ones.
+estimate jumps up at once with a slow answer and decays towards fast ones, the
+sooner the further it is above them: an endpoint that was slow and has healed is
+chosen so seldom that its few answers have to count for much.
 Failures are no samples of it, else failing fast would look like being fast; they
 are trouble, which grows with each one in a row and goes within a few answers, so
 that an endpoint that is sound again is not left alone for long. One that has just
@@ -19,6 +21,9 @@ DEFAULT_RTT: Final = 0.030
 NOISE: Final = 0.005
 # Seconds until a sample has lost 63 % of its weight.
 DECAY: Final = 10.0
+# How many times as fast the estimate falls, at most, towards an answer as many times quicker: slowness is forgotten
+# within seconds then, and a slow answer among quick ones is still remembered for half a second.
+MOST_HASTE: Final = 20.0
 # Seconds until an endpoint that has become ready is like any other: code is loaded, caches fill, pools open.
 SLOW_START: Final = 10.0
 # The part of its share that it begins with: enough to warm up by.
@@ -100,6 +105,7 @@ class Load:
             self._rtt = rtt
             self._measured = True
         else:
-            weight = math.exp(-max(now - self._stamp, 0.0) / DECAY)
+            haste = min(max(self._rtt / (rtt + NOISE), 1.0), MOST_HASTE)
+            weight = math.exp(-max(now - self._stamp, 0.0) * haste / DECAY)
             self._rtt = self._rtt * weight + rtt * (1.0 - weight)
         self._stamp = now

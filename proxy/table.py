@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.authorize import Authorizer
 from proxy.balance import Balancer, Balancers
 from proxy.breaker import effective
-from proxy.budget import Budgets
+from proxy.budget import Budget, Budgets, Terms, terms_of
 from proxy.call import CallPolicy, compile_policy
 from proxy.contract.config import Breaker, Cluster, Config, Policy, Port, Rule, Service
 from proxy.endpoints import Endpoints, EndpointState
@@ -134,7 +134,10 @@ Route = PortRoute | Missing | Unasked
 
 
 class Wheels:
-    """The positions of all splits, by split and port; a wheel starts anew when its backends or weights change."""
+    """The positions of all splits, by split and port; a wheel starts anew when its backends or weights change.
+
+    ``get`` changes nothing, ``keep`` does: a config that is being looked at may be rejected yet.
+    """
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
@@ -146,12 +149,12 @@ class Wheels:
         weights = tuple(backend.weight for backend in rule.backends)
         wheel = self._wheels.get((port, rule.split))
         if wheel is None or wheel.names != names or wheel.weights != weights:
-            wheel = self._wheels[port, rule.split] = Wheel(names, weights, f"{self._seed} {port}")
+            wheel = Wheel(names, weights, f"{self._seed} {port}")
         return wheel
 
-    def keep(self, used: set[tuple[str, str]]) -> None:
-        """Forget all others."""
-        self._wheels = {key: wheel for key, wheel in self._wheels.items() if key in used}
+    def keep(self, used: dict[tuple[str, str], Wheel]) -> None:
+        """These turn from now on; forget all others."""
+        self._wheels = used
 
 
 class Lasting:
@@ -164,12 +167,12 @@ class Lasting:
         self.budgets = Budgets(now)
 
     def keep(self, table: Table) -> None:
-        """Forget what ``table`` does not refer to."""
+        """``table`` is in force: its terms hold, and what it does not refer to is forgotten."""
         config = table.config
         self.endpoints.keep(endpoint for cluster in config.clusters.values() for endpoint in cluster.endpoints)
         self.wheels.keep(table.wheels())
         self.balancers.keep(config.clusters)
-        self.budgets.keep(config.services)
+        self.budgets.keep(table.budgets)
 
 
 class Table:
@@ -180,6 +183,7 @@ class Table:
         self.authorizer = Authorizer(config.inbound, own_identity)
         self._lasting = lasting
         self._states = {key: self._endpoints(cluster) for key, cluster in config.clusters.items()}
+        self.budgets: dict[str, tuple[Budget, Terms]] = {}
         self._ports: dict[tuple[str, int], PortRoute] = {}
         for name, service in config.services.items():
             policy = self._policy(name, service)
@@ -200,7 +204,11 @@ class Table:
         policy: Policy | None = service.policy
         if policy is None:
             return None
-        return compile_policy(policy, None if policy.retry is None else self._lasting.budgets.get(name, policy.retry))
+        budget: Budget | None = None
+        if policy.retry is not None:
+            budget = self._lasting.budgets.get(name, policy.retry)
+            self.budgets[name] = budget, terms_of(policy.retry)
+        return compile_policy(policy, budget)
 
     def _backend(self, name: str, key: str, root: Cluster, weight: int = 1) -> BackendRoute:
         cluster = self._cluster(key)
@@ -273,6 +281,6 @@ class Table:
                 return Unasked(host, port) if answer is None else Missing(host, port, known=False)
         return self._ports.get((service, port)) or Missing(host, port, known=True)
 
-    def wheels(self) -> set[tuple[str, str]]:
-        """Every wheel the table refers to."""
-        return {(port.name, rule.split) for port in self._ports.values() for rule in port.rules}
+    def wheels(self) -> dict[tuple[str, str], Wheel]:
+        """Every wheel the table refers to, by port and split."""
+        return {(port.name, rule.split): rule.wheel for port in self._ports.values() for rule in port.rules}

@@ -14,7 +14,7 @@ from itertools import count
 
 from proxy.balance import EWMA, Balancer
 from proxy.breaker import is_failure
-from proxy.budget import Budgets
+from proxy.budget import Budget, terms_of
 from proxy.contract.config import Breaker, Endpoint, Retry
 from proxy.endpoints import EndpointState
 from proxy.errors import Reason
@@ -76,16 +76,15 @@ class Caller:
     retries: int = 0
 
     def __post_init__(self) -> None:
-        self._budgets = Budgets(lambda: self.world.now)
+        self._budget = None if self.retry is None else Budget(terms_of(self.retry), self.world.now)
 
     def call(self) -> Serving:
         """One GET; what the application gets for it."""
         world, began = self.world, self.world.now
         attempts = None
-        if self.retry is not None:
-            budget = self._budgets.get("default/web", self.retry)
-            budget.request(began)
-            attempts = Attempts(compile_retry(self.retry), budget)
+        if self.retry is not None and self._budget is not None:
+            self._budget.request(began)
+            attempts = Attempts(compile_retry(self.retry), self._budget)
         tried: tuple[str, ...] = ()
         key = self.header()
         while True:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.budget import Budget, Budgets, Terms
+from proxy.budget import Budget, Budgets, Terms, terms_of
 from proxy.contract.config import Retry
 
 DEFAULT = Terms(minimum=10.0, ratio=0.2, ttl=10.0)
@@ -104,21 +104,39 @@ def test_there_are_never_more_retries_than_promised(
 def test_buckets_outlive_tables_as_long_as_a_service_has_a_policy() -> None:
     budgets = Budgets(lambda: 0.0)
     first = budgets.get("default/web", Retry())
+    budgets.keep({"default/web": (first, terms_of(Retry()))})
     spend(first, 0.0, 1000)
 
     assert budgets.get("default/web", Retry(limit=9)) is first
     assert not first.spend(0.0)
-    assert budgets.get("default/api", Retry()) is not first
-    budgets.keep({"default/api"})
+    other = budgets.get("default/api", Retry())
+    assert other is not first
+    budgets.keep({"default/api": (other, terms_of(Retry()))})
+    assert budgets.get("default/api", Retry()) is other
     assert budgets.get("default/web", Retry()) is not first
 
 
-def test_other_terms_go_on_with_what_is_left() -> None:
+def test_other_terms_go_on_with_what_is_left_once_they_are_in_force() -> None:
     budgets = Budgets(lambda: 0.0)
+    less, more = Retry(budget_min=5.0), Retry(budget_min=100.0)
     budget = budgets.get("default/web", Retry())
+    budgets.keep({"default/web": (budget, terms_of(Retry()))})
     spend(budget, 0.0, 30)
-    budgets.get("default/web", Retry(budget_min=5.0))
+
+    assert budgets.get("default/web", less) is budget
+    assert budget.left(0.0) == 70.0, "nobody has put them in force"
+
+    budgets.keep({"default/web": (budget, terms_of(less))})
     assert budget.left(0.0) == 50.0
 
-    budgets.get("default/web", Retry(budget_min=100.0))
+    budgets.keep({"default/web": (budgets.get("default/web", more), terms_of(more))})
     assert budget.left(0.0) == 50.0
+    assert budget.left(1.0) == 150.0
+
+
+def test_what_was_looked_at_only_leaves_nothing_behind() -> None:
+    budgets = Budgets(lambda: 0.0)
+    spend(budgets.get("default/web", Retry(budget_min=1.0)), 0.0, 5)
+
+    assert budgets.get("default/web", Retry()).left(0.0) == 100.0
+    assert budgets.retried() == {}

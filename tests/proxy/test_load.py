@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from proxy.load import COLDEST, DECAY, DEFAULT_RTT, FIRST_TROUBLE, MAX_TROUBLE, NOISE, SLOW_START, Load
+from proxy.load import COLDEST, DECAY, DEFAULT_RTT, FIRST_TROUBLE, MAX_TROUBLE, MOST_HASTE, NOISE, SLOW_START, Load
 
 OLD = -SLOW_START
 
@@ -26,6 +26,22 @@ def test_a_peak_is_believed_at_once_and_forgotten_gradually() -> None:
     assert 0.4 < load.cost(1.1) < 0.5 + NOISE
     load.observe(0.001, 100.0)
     assert load.cost(100.0) < 0.002 + NOISE
+
+
+def test_the_further_below_an_answer_is_the_sooner_it_is_believed() -> None:
+    def after_a_second(before: float, answer: float) -> float:
+        load = measured(before)
+        load.observe(answer, 1.0)
+        return load.cost(1.0) - NOISE
+
+    def blended(before: float, answer: float, haste: float) -> float:
+        weight = math.exp(-haste / DECAY)
+        return before * weight + answer * (1.0 - weight)
+
+    assert after_a_second(0.1, 0.095) == pytest.approx(blended(0.1, 0.095, 1.0))
+    assert after_a_second(0.001, 0.0005) == pytest.approx(blended(0.001, 0.0005, 1.0)), "less than noise"
+    assert after_a_second(0.1, 0.015) == pytest.approx(blended(0.1, 0.015, 5.0))
+    assert after_a_second(5.0, 0.005) == pytest.approx(blended(5.0, 0.005, MOST_HASTE))
 
 
 def test_between_samples_the_estimate_decays() -> None:

@@ -183,3 +183,31 @@ def test_requests_move_away_within_a_second_and_come_back(
     # Longest penalty and slow start.
     back = GOOD + (2.0 if breaker is None else BREAKER.max_penalty + SLOW_START)
     assert share(back + 1.0, back + 6.0) > 0.2
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0])
+def test_a_slow_endpoint_is_left_within_a_second_and_back_within_ten(seconds: float) -> None:
+    share = share_of_one_that_turns_bad(EWMA, None, OK, seconds)
+
+    assert share(0.0, BAD) > 0.25
+    assert share(BAD + 1.0, GOOD) < 0.02
+    assert share(GOOD + 8.0, GOOD + 10.0) > 0.15
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0])
+def test_an_endpoint_of_which_every_tenth_answer_is_slow_does_not_come_back(seconds: float) -> None:
+    """Quick answers in between must not make it forgotten that it is slow."""
+    world = World(5)
+
+    def app(_: Pod) -> Serving:
+        yield seconds if world.random() < 0.1 else 0.005
+        return OK
+
+    pods = [Pod(name=f"web-{number}", app=answering(OK, 0.005)) for number in range(3)]
+    pods[0].app = app
+    caller = Caller(world=world, pods=pods)
+    for number in range(int(300 * END)):
+        world.start(one_after_the_other(caller, 1, []), number / 300)
+    world.run()
+
+    assert len(pods[0].hits) / sum(len(pod.hits) for pod in pods) < 0.05

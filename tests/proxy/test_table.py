@@ -200,9 +200,38 @@ def test_endpoints_wheels_and_budgets_outlive_a_table() -> None:
     assert one.policy.budget is other.policy.budget
 
 
+def test_a_table_that_is_rejected_changes_nothing_that_lasts() -> None:
+    beside = lasting()
+    before = Table(RETRIED, beside, "x")
+    beside.keep(before)
+    one = route(b"web", before)
+    assert isinstance(one, PortRoute)
+    assert one.policy is not None
+    assert one.policy.budget is not None
+    left = one.policy.budget.left(0.0)
+
+    service = RETRIED.services["default/web"]
+    [rule, *others] = service.ports[80].rules
+    other = replace(rule, backends=tuple(replace(one, weight=one.weight + 1) for one in rule.backends))
+    bad = replace(
+        service,
+        policy=Policy(retry=Retry(budget_min=0.0, budget_ratio=0.0)),
+        ports={80: replace(service.ports[80], rules=(other, *others)), 81: Port(cluster="missing")},
+    )
+    with pytest.raises(ConfigRejected):
+        Table(replace(RETRIED, services={**RETRIED.services, "default/web": bad}), beside, "x")
+
+    assert one.policy.budget.left(0.0) == left
+    again = route(b"web", Table(RETRIED, beside, "x"))
+    assert isinstance(again, PortRoute)
+    assert again.rules[0].wheel is one.rules[0].wheel
+
+
 def test_what_no_table_refers_to_is_forgotten() -> None:
     beside = lasting()
-    one = route(b"web", Table(RETRIED, beside, "x"))
+    first = Table(RETRIED, beside, "x")
+    beside.keep(first)
+    one = route(b"web", first)
     beside.keep(Table(Config(), beside, "x"))
     other = route(b"web", Table(RETRIED, beside, "x"))
 
@@ -234,19 +263,19 @@ def test_a_wheel_starts_anew_when_its_weights_change_and_is_forgotten_when_unuse
     wheels = Wheels("seed")
     rule = Rule(split="a/s", backends=(Backend(service="a/x", cluster="x", weight=1),))
     wheel = wheels.get("a/b:80", rule)
+    assert wheels.get("a/b:80", rule) is not wheel, "nobody has put it in force"
 
+    wheels.keep({("a/b:80", "a/s"): wheel})
     assert wheels.get("a/b:80", rule) is wheel
     assert wheels.get("a/b:81", rule) is not wheel
-    wheels.keep({("a/b:80", "a/s")})
+    other = Rule(split="a/s", backends=(Backend(service="a/x", cluster="x", weight=2),))
+    assert wheels.get("a/b:80", other) is not wheel
     assert wheels.get("a/b:80", rule) is wheel
-    assert (
-        wheels.get("a/b:80", Rule(split="a/s", backends=(Backend(service="a/x", cluster="x", weight=2),))) is not wheel
-    )
-    wheels.keep(set())
+    wheels.keep({})
     assert wheels.get("a/b:80", rule) is not wheel
 
 
 def test_what_a_table_refers_to() -> None:
     table = build()
 
-    assert table.wheels() == {("default/web:80", "default/canary")}
+    assert list(table.wheels()) == [("default/web:80", "default/canary")]

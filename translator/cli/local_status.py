@@ -26,7 +26,11 @@ COLUMNS = ("NAMESPACE", "NAME", "READY", "IP", "SERVICEACCOUNT", "APP", "SIDECAR
     help="The form it is printed in.",
 )
 def status(mesh: str, output: str) -> None:
-    """Show pods, addresses, acknowledged config versions, certificates and problems."""
+    """Show pods, addresses, acknowledged config versions, certificates, and what is wrong with objects.
+
+    Problems are of manifests that cannot be read as they are, findings of objects that do not mean what they seem to:
+    conflicts, references into nothing, targets that grant nothing, annotations that do not count.
+    """
     data = collect(running_state(mesh))
     click.echo(json.dumps(data, indent=2) if output == "json" else "\n".join(as_text(data)))
 
@@ -39,6 +43,11 @@ def as_text(data: dict[str, Any]) -> list[str]:
     for problem in data["problems"]:
         place = ":".join(str(part) for part in (problem["file"], problem["line"]) if part)
         lines.append(": ".join(part for part in ("problem", place, problem["field"], problem["message"]) if part))
+    if data["findings"] is None:
+        lines.append("the findings are not known: the controller does not answer")
+    for finding in data["findings"] or ():
+        subject = f"{finding['kind']} {finding['namespace']}/{finding['name']}"
+        lines.append(f"finding: {subject}: {finding['reason']}: {finding['message']}")
     return lines
 
 

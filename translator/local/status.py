@@ -24,12 +24,14 @@ def collect(state: MeshState) -> dict[str, Any]:
     records = decode_pods(read_state(state, state.pods))
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         problems = pool.submit(_problems, state, mesh)
+        findings = pool.submit(_findings, mesh)
         sidecars = list(pool.map(_sidecar, records))
         return {
             "name": mesh.name,
             "supervisor": {"pid": mesh.pid},
             "controller": {"pid": mesh.controller_pid or None, "url": mesh.url},
             "problems": problems.result(),
+            "findings": findings.result(),
             "pods": [_pod(record, sidecar) for record, sidecar in zip(records, sidecars, strict=True)],
         }
 
@@ -77,6 +79,14 @@ def _problems(state: MeshState, mesh: MeshRecord) -> list[Any]:
         except (LocalError, ValueError) as error:
             message = f"the problems are not known, the controller does not answer, and {error}"
             return [{"file": "", "line": 0, "field": "", "message": message}]
+
+
+def _findings(mesh: MeshRecord) -> list[Any] | None:
+    """What the controller remarks on objects that do not mean what they seem to; None while it is not there to say."""
+    try:
+        return list(_get(f"{mesh.url}/findings"))
+    except (OSError, ValueError):
+        return None
 
 
 def _get(url: str) -> Any:

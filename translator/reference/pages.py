@@ -42,7 +42,8 @@ def annotations_page() -> str:
         "Annotations",
         prose(
             "Every annotation that the mesh reads. Values are text: numbers stand in quotes. One of another value than "
-            "it may have counts as if it were not there, and is told by the controller's `/findings`."
+            "it may have counts as if it were not there, and is told by `smi local status` and the controller's "
+            "`/findings`."
         ),
         ["## On Services"],
         prose(

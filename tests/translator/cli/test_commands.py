@@ -151,6 +151,15 @@ def test_status_as_text() -> None:
         "name": "m",
         "controller": {"pid": 9, "url": "http://127.0.0.1:8001"},
         "problems": [{"file": "a.yaml", "line": 3, "field": "spec", "message": "is wrong"}],
+        "findings": [
+            {
+                "kind": "TrafficSplit",
+                "namespace": "default",
+                "name": "s",
+                "reason": "Conflicted",
+                "message": "r comes first",
+            }
+        ],
         "pods": [
             {
                 **common,
@@ -179,3 +188,6 @@ def test_status_as_text() -> None:
     assert lines[3].split() == ["default", "web-1", "yes", "127.80.0.2", "sa", "10", "11", "3", "2026-01-01T00:00:00Z"]
     assert lines[4].split() == ["default", "x", "no", "127.80.0.3", "sa", "-", "-", "-", "-", "NoCommand"]
     assert lines[5] == "problem: a.yaml:3: spec: is wrong"
+    assert lines[6:] == ["finding: TrafficSplit default/s: Conflicted: r comes first"]
+    assert as_text({**data, "findings": None})[6:] == ["the findings are not known: the controller does not answer"]
+    assert len(as_text({**data, "findings": []})) == 6

@@ -93,6 +93,35 @@ def test_a_wrong_file_changes_nothing_and_is_reported(mesh: LocalMesh) -> None:
     assert [pod["name"] for pod in mesh.pods()] == names
 
 
+def test_what_objects_do_not_mean_is_in_the_status(mesh: LocalMesh) -> None:
+    assert mesh.status()["findings"] == []
+    backends = [{"service": "web", "weight": 1}]
+    splits = [
+        {
+            "apiVersion": "split.smi-spec.io/v1alpha4",
+            "kind": "TrafficSplit",
+            "metadata": {"name": name},
+            "spec": {"service": "web", "backends": backends},
+        }
+        for name in ("first", "second")
+    ]
+    wrong = {"smi-mesh.io/policy-mode": "perhaps"}
+    mesh.write("extra.yaml", *splits, deployment("odd", annotations=wrong))
+
+    def found() -> bool:
+        said = mesh.status()["findings"]
+        return {(one["kind"], one["reason"]) for one in said or ()} == {
+            ("TrafficSplit", "Conflicted"),
+            ("Pod", "InvalidAnnotation"),
+        }
+
+    until(found, "both findings are in the status")
+    (line,) = [line for line in mesh.smi("status").stdout.splitlines() if "Conflicted" in line]
+    assert line.startswith("finding: TrafficSplit default/second: Conflicted: ")
+    (mesh.manifests / "extra.yaml").unlink()
+    until(lambda: mesh.status()["findings"] == [], "they are gone")
+
+
 def test_scaling_up_and_down(mesh: LocalMesh) -> None:
     (first,) = [pod["name"] for pod in mesh.pods("web")]
     mesh.write("web.yaml", server("web", says="v1", replicas=3), service("web"))
