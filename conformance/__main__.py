@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code: 0 all held, 1 some did not, 2 wrong usage or no mesh."""
     options = _parser().parse_args(arguments)
     here = Path(str(files("conformance")))
-    cases = [case for case in load(here / "cases") if _wanted(case, options.case)]
+    cases = [case for case in load(here / "cases") if _wanted(case, options.case) and _askable(case, options.mesh)]
     if not cases:
         sys.stderr.write(f"no case is called {' or '.join(options.case)}\n")
         return 2
@@ -68,6 +68,10 @@ def _mesh(options: argparse.Namespace) -> Mesh:
 
 def _wanted(case: Case, patterns: list[str]) -> bool:
     return not patterns or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)
+
+
+def _askable(case: Case, mesh: str) -> bool:
+    return not case.meshes or mesh in case.meshes
 
 
 def _smi() -> str:

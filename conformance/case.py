@@ -17,7 +17,7 @@ import yaml
 Bounds = tuple[int, int]
 """Least and most answers of one kind."""
 
-_CASE_FIELDS = {"name", "about", "world", "versions", "steps"}
+_CASE_FIELDS = {"name", "about", "world", "versions", "meshes", "steps"}
 _STEP_FIELDS = {"apply", "requests"}
 _REQUEST_FIELDS = {
     "from",
@@ -71,12 +71,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One behaviour. ``world`` names the manifests it plays in."""
+    """One behaviour. ``world`` names the manifests it plays in, ``meshes`` the kinds of mesh it can be asked of.
+
+    Empty: of all. One that depends on names that no DNS knows, say, can be asked only where the mesh itself
+    resolves names.
+    """
 
     name: str
     world: str
     about: str
     steps: tuple[Step, ...]
+    meshes: tuple[str, ...] = ()
 
 
 def load(folder: Path) -> tuple[Case, ...]:
@@ -114,6 +119,7 @@ def _case(document: Mapping[str, Any], name: str, where: str) -> Case:
             world=str(document["world"]),
             about=str(document["about"]),
             steps=tuple(_step(step, where) for step in document["steps"]),
+            meshes=tuple(document.get("meshes", ())),
         )
     except KeyError as error:
         raise CaseError(f"{where}: {error} is missing") from error

@@ -28,6 +28,8 @@ a busy machine."""
 ROLLOUT = "180s"
 """How long pods may take to become ready."""
 
+WORKLOADS = ("Deployment", "StatefulSet")
+
 Manifest = Mapping[str, Any]
 
 
@@ -46,13 +48,13 @@ class ClusterMesh:
         running = ClusterWorld(kubectl=self.kubectl, settle=self.settle)
         try:
             running.bring(objects)
-            running.wait_for([thing for thing in objects if thing["kind"] == "Deployment"])
+            running.wait_for([thing for thing in objects if thing["kind"] in WORKLOADS])
             yield running
         finally:
             running.close()
 
     def _adapted(self, thing: dict[str, Any]) -> dict[str, Any]:
-        if self.image and thing["kind"] == "Deployment":
+        if self.image and thing["kind"] in WORKLOADS:
             pod = thing["spec"]["template"]["spec"]
             for container in pod["containers"]:
                 container |= {"image": self.image, "imagePullPolicy": "IfNotPresent"}
@@ -75,16 +77,22 @@ class ClusterWorld:
 
     def bring(self, objects: Sequence[Manifest]) -> None:
         """The world's own objects, and the namespaces they are in."""
-        for namespace in sorted({_namespace(thing) for thing in objects}):
-            if not self._run("get", "namespace", namespace, "--ignore-not-found", "-o", "name"):
-                self._brought.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        self._provide(objects)
         self._brought += objects
-        self._put(self._brought)
+        self._put(objects)
 
-    def wait_for(self, deployments: Sequence[Manifest]) -> None:
+    def _provide(self, objects: Sequence[Manifest]) -> None:
+        """The namespaces that objects are in."""
+        for namespace in sorted({_namespace(thing) for thing in objects if not _is_namespace(thing)}):
+            if not self._run("get", "namespace", namespace, "--ignore-not-found", "-o", "name"):
+                made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+                self._put([made])
+                self._brought.append(made)
+
+    def wait_for(self, workloads: Sequence[Manifest]) -> None:
         """Returns when all their pods are ready."""
-        for thing in deployments:
-            where = (f"deployment/{thing['metadata']['name']}", "-n", _namespace(thing))
+        for thing in workloads:
+            where = (f"{thing['kind'].lower()}/{thing['metadata']['name']}", "-n", _namespace(thing))
             self._run("rollout", "status", *where, "--timeout", ROLLOUT)
 
     def apply(self, objects: Sequence[Manifest]) -> None:
@@ -93,6 +101,7 @@ class ClusterWorld:
         gone = [thing for key, thing in self._applied.items() if key not in wanted]
         self._take_back(gone)
         if objects:
+            self._provide(objects)
             self._put(objects)
         self._applied = wanted
         time.sleep(self.settle)
@@ -130,8 +139,11 @@ class ClusterWorld:
         self._delete([thing for thing in objects if not _is_namespace(thing)])
 
     def _first_pod(self, namespace: str, name: str) -> Any:
-        deployment = json.loads(self._run("get", "deployment", name, "-n", namespace, "-o", "json"))
-        labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+        found = json.loads(self._run("get", ",".join(WORKLOADS), "-n", namespace, "-o", "json"))["items"]
+        selectors = [one["spec"]["selector"]["matchLabels"] for one in found if one["metadata"]["name"] == name]
+        if not selectors:
+            raise MeshError(f"there is no workload {namespace}/{name}")
+        labels = ",".join(f"{key}={value}" for key, value in selectors[0].items())
         pods = json.loads(self._run("get", "pods", "-n", namespace, "-l", labels, "-o", "json"))["items"]
         serving = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         if not serving:
@@ -146,9 +158,12 @@ class ClusterWorld:
         return done.stdout
 
     def _enter(self, namespace: str, name: str) -> subprocess.Popen[str]:
-        pod = self._first_pod(namespace, name)["metadata"]["name"]
-        script = Path(client.__file__).read_text("utf-8")
-        return enter([*self.kubectl, "exec", "-i", "-n", namespace, pod, "--", "python3", "-c", script])
+        pod = self._first_pod(namespace, name)
+        (container, *_) = pod["spec"]["containers"]
+        ports = [str(port["containerPort"]) for port in container.get("ports") or ()]
+        place = ("-n", namespace, pod["metadata"]["name"], "-c", container["name"])
+        script = ("env", f"PORT={(ports or ['8080'])[0]}", "python3", "-c", Path(client.__file__).read_text("utf-8"))
+        return enter([*self.kubectl, "exec", "-i", *place, "--", *script])
 
 
 def _namespace(thing: Manifest) -> str:

@@ -40,10 +40,14 @@ class Sessions:
             process = self._running[workload] = self._start(*split(workload))
         if process.stdin is None or process.stdout is None:
             raise MeshError(f"{workload} has no standard input and output")
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
+        try:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         if not line:
+            del self._running[workload]
             raise MeshError(f"the caller in {workload} ended with {process.wait()}")
         return dict(json.loads(line))
 
