@@ -39,6 +39,12 @@ def split(**weights: str) -> dict[str, object]:
     }
 
 
+def in_force(canary: Place, due: dict[str, int]) -> None:
+    """Returns when twenty answers are a fiftieth of a thousand."""
+    few = {version: count // 50 for version, count in due.items()}
+    eventually(f"{due} is in force", lambda: ask(canary, "http://myweb-service/", 20) == few)
+
+
 def test_pods_are_injected_and_ready(canary: Place) -> None:
     rows = canary.kubectl("get", "pods", "--no-headers").splitlines()
 
@@ -54,8 +60,7 @@ def test_canary_by_per_cent(canary: Place) -> None:
         ({"v1": "0", "v2": "1"}, {"Version 2": 1000}),
     ):
         canary.apply(split(**weights))
-        few = {version: count // 50 for version, count in due.items()}
-        eventually(f"{weights} in force", lambda few=few: ask(canary, "http://myweb-service/", 20) == few)
+        in_force(canary, due)
         assert ask(canary, "http://myweb-service/", 1000) == due
 
 
