@@ -85,13 +85,14 @@ class Place:
         self.name = name
 
     def apply(self, *sources: Path | str | Mapping[str, Any]) -> None:
-        """Applies manifests: files, text or objects."""
+        """Applies manifests: files, text or objects. Where they name the default namespace this one is meant."""
         objects: list[Mapping[str, Any]] = []
         for source in sources:
             if isinstance(source, Mapping):
                 objects.append(source)
             else:
-                objects += adapted(source.read_text("utf-8") if isinstance(source, Path) else source)
+                text = source.read_text("utf-8") if isinstance(source, Path) else source
+                objects += adapted(text.replace("namespace: default", f"namespace: {self.name}"))
         kubectl("apply", "-n", self.name, "-f", "-", text=yaml.safe_dump_all(objects, sort_keys=False))
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
