@@ -82,7 +82,9 @@ def say(address: str, port: int, data: bytes) -> bytes:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
-        except ConnectionError:
+        except TimeoutError:
+            raise
+        except OSError:  # reset, perhaps before it could be half-closed
             return b""
 
 
