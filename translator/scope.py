@@ -43,7 +43,9 @@ def answer(world: World, caller: Pod, host: str) -> Host:
     """
     index = world.index
     if host in index.services_by_ip:
-        return Host(service=index.services_by_ip[host].meta.key)
+        service = index.services_by_ip[host]
+        # Whoever stands behind one without selector (the API server, say) is none of this mesh's.
+        return Host(service=service.meta.key) if service.selector else Host()
     if host in index.pods_by_ip:
         return Host(pod=pod_ports(world, index.pods_by_ip[host]))
     labels = host.split(".")
