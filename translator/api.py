@@ -43,7 +43,7 @@ def application(knowledge: Knowledge, port: int, public: frozenset[str] = frozen
     views = _Views(knowledge)
     app = web.Application(middlewares=[_guard(port, public)])
     app.router.add_get("/healthz", views.healthz)
-    app.router.add_get("/readyz", views.readyz)
+    app.router.add_get("/readyz", views.healthz)
     app.router.add_get("/metrics", views.metrics)
     app.router.add_get("/problems", views.problems)
     app.router.add_get("/findings", views.findings)
@@ -91,10 +91,6 @@ class _Views:
         self._knowledge = knowledge
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """200 while the process answers and its sources have been read."""
-        return await self.readyz(_)
-
-    async def readyz(self, _: web.Request) -> web.Response:
         """200 as soon as the sources have been read."""
         ready = self._knowledge.reconciler.world is not None
         return web.Response(status=200 if ready else 503, text="ok\n" if ready else "the manifests are being read\n")

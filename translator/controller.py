@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -25,17 +24,16 @@ from smi.problems import Problem
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Pod
-from translator import api, problems
+from translator import api, control, problems
 from translator.collect import Collector
 from translator.compiler import compile_sidecar
-from translator.identity import enrol, tokens
+from translator.identity import tokens
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
 from translator.identity.serving import ControlSite
 from translator.identity.subject import SidecarIdentity
 from translator.identity.wanted import IdentityOptions
 from translator.local.records import MeshRecord
 from translator.local.state import MeshState
-from translator.push import STREAM_PATH, Publisher
 from translator.reconcile import Reconciler
 from translator.roster import Roster
 from translator.runtime import PodsFile
@@ -44,12 +42,6 @@ from translator.traffic import Traffic
 from translator.world import World
 
 FIRST_SEEN_FILE = "first-seen.json"
-
-GOODBYE_SECONDS = 1.0
-"""For streams and requests to end at shutdown; sidecars reconnect anyway."""
-
-TIDY_SECONDS = 30.0
-"""Between looks for counts that are too old: each is dropped half a minute late at most."""
 
 log = logging.getLogger("translator.controller")
 
@@ -147,10 +139,7 @@ async def run(options: Options) -> None:
     Raises ``OSError`` when a port is taken, ``AuthorityError`` or ``TokenKeyDamaged`` when the CA's or the mesh's own
     files are damaged.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = control.stop_signals()
     directory, trust_domain = options.state.directory, options.settings.trust_domain
     rotation = await asyncio.to_thread(Rotation, directory, options.identity, trust_domain)
     controller = Controller(options, rotation)
@@ -163,7 +152,7 @@ async def run(options: Options) -> None:
                 group.create_task(_follow_manifests(controller, options), name="manifests"),
                 group.create_task(controller.reconciler.run(), name="reconcile"),
                 group.create_task(_keep_identity(controller, rotation), name="identity"),
-                group.create_task(_keep_tidy(controller), name="traffic"),
+                group.create_task(control.keep_tidy(controller.collector, controller.reconciler), name="traffic"),
             ]
             await stop.wait()
             for task in tasks:
@@ -183,18 +172,12 @@ async def _serve(
     async def verify(token: str) -> SidecarIdentity:
         return tokens.verify(key, token)
 
-    control = web.Application()
-    answer = enrol.enrolment(rotation.in_force, verify, options.identity.lifetime)
-    control.router.add_post(enrol.PATH, answer)
-    control.router.add_get(
-        STREAM_PATH, Publisher(controller.reconciler, rotation.authority, controller.collector).handle
+    runners = await control.set_up(
+        control.control_application(
+            rotation, controller.reconciler, controller.collector, verify, options.identity.lifetime
+        ),
+        api.application(controller, mesh.api_port),
     )
-    runners = [
-        web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
-        for app in (control, api.application(controller, mesh.api_port))
-    ]
-    for runner in runners:
-        await runner.setup()
     site = ControlSite(runners[0], mesh.control_address, mesh.control_port)
     await rotation.start(
         Outlets(
@@ -215,13 +198,6 @@ async def _follow_manifests(controller: Controller, options: Options) -> None:
     controller.manifests_changed(await asyncio.to_thread(source.load))
     async for snapshot in source.watch():
         controller.manifests_changed(snapshot)
-
-
-async def _keep_tidy(controller: Controller) -> None:
-    while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        for _ in controller.collector.tidy(controller.reconciler.subscribers):
-            await asyncio.sleep(0)
 
 
 async def _keep_identity(controller: Controller, rotation: Rotation) -> None:

@@ -30,10 +30,8 @@ CHUNK: Final = 1 << 16
 """Bytes that a stream is read in."""
 
 JSON: Final = "application/json"
-MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"
-"""Media types of bodies (the last takes JSON, which is YAML)."""
+"""Media types of bodies."""
 
 Object = dict[str, Any]
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
@@ -56,19 +54,17 @@ class NoCluster(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where the server is and how to show who we are; ``namespace`` is the context's own."""
+    """Where the server is and how to show who we are."""
 
     url: str
     tls: ssl.SSLContext | None
     headers: Headers
-    namespace: str = "default"
 
 
 class ApiServer:
     """Requests to one API server. An async context manager; raises ``ApiError``."""
 
     def __init__(self, access: Access) -> None:
-        self.namespace = access.namespace
         self._access = access
         self._session: aiohttp.ClientSession
 
@@ -90,13 +86,9 @@ class ApiServer:
         """POST to a collection."""
         return await self.send("POST", path, body)
 
-    async def patch(self, path: str, body: object, kind: str = MERGE_PATCH, **params: str) -> Object:
+    async def patch(self, path: str, body: object, kind: str) -> Object:
         """PATCH with a body of the media type ``kind``."""
-        return await self.send("PATCH", path, body, kind, params)
-
-    async def replace(self, path: str, body: Mapping[str, Any]) -> Object:
-        """PUT, refused with 409 where ``metadata.resourceVersion`` is not the newest."""
-        return await self.send("PUT", path, body)
+        return await self.send("PATCH", path, body, kind)
 
     async def send(
         self, verb: str, path: str, body: object = None, kind: str = JSON, params: Mapping[str, str] | None = None
@@ -155,13 +147,12 @@ def in_pod(account: Path = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.
         raise NoCluster("KUBERNETES_SERVICE_HOST is not set: this is no pod")
     try:
         tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
-        namespace = (account / "namespace").read_text("utf-8").strip()
         token = _Token(account / "token")
         token.read()
     except (OSError, ssl.SSLError) as error:
         raise NoCluster(f"{account}: {error}") from error
     address = f"[{host}]" if ":" in host else host
-    return Access(url=f"https://{address}:{port}", tls=tls, headers=token.headers, namespace=namespace)
+    return Access(url=f"https://{address}:{port}", tls=tls, headers=token.headers)
 
 
 class _Token:
@@ -193,12 +184,10 @@ async def by_kubeconfig(path: str | None = None, context: str | None = None) -> 
     """
     from kubernetes_asyncio.client import Configuration  # noqa: PLC0415
     from kubernetes_asyncio.config import ConfigException, load_kube_config  # noqa: PLC0415
-    from kubernetes_asyncio.config.kube_config import list_kube_config_contexts  # noqa: PLC0415
 
     settings = Configuration()
     try:
         await load_kube_config(config_file=path, context=context, client_configuration=settings)
-        _, active = list_kube_config_contexts(config_file=path)
     except (ConfigException, OSError, ValueError, TypeError) as error:
         raise NoCluster(f"no usable kubeconfig: {error}") from error
 
@@ -214,5 +203,4 @@ async def by_kubeconfig(path: str | None = None, context: str | None = None) -> 
             tls.load_cert_chain(settings.cert_file, settings.key_file)
         if not settings.verify_ssl:
             tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    namespace = ((active or {}).get("context") or {}).get("namespace") or "default"
-    return Access(url=url, tls=tls, headers=headers, namespace=namespace)
+    return Access(url=url, tls=tls, headers=headers)

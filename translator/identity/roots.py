@@ -18,12 +18,17 @@ ROOT_LIFETIME: Final = timedelta(days=3650)
 
 
 def new_root(trust_domain: str, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A self-signed P-256 root for leaves only. Its name is unique: two roots in a bundle are told apart by it."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """A root of the mesh. Its name is unique: two roots in a bundle are told apart by it."""
     name = x509.Name([
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, "smi-mesh"),
         x509.NameAttribute(NameOID.COMMON_NAME, f"root of {trust_domain}"[:48] + f" {secrets.token_hex(4)}"),
     ])  # fmt: skip
+    return self_signed(name, now)
+
+
+def self_signed(name: x509.Name, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A self-signed P-256 CA for leaves only."""
+    key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
         x509.CertificateBuilder()

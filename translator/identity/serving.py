@@ -43,7 +43,13 @@ def serving_context(authority: Authority, lifetime: timedelta = LEAF_LIFETIME) -
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     _trust(context, authority)
-    certificate, key = authority.issue_controller(lifetime)
+    use_pair(context, *authority.issue_controller(lifetime))
+    _try(context, authority)
+    return context
+
+
+def use_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Gives a context its certificate and key (PEM), which are on no disk."""
     descriptor = os.memfd_create("controller", os.MFD_CLOEXEC)  # load_cert_chain takes paths only
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -51,8 +57,6 @@ def serving_context(authority: Authority, lifetime: timedelta = LEAF_LIFETIME) -
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-    _try(context, authority)
-    return context
 
 
 class ControlSite:

@@ -60,7 +60,6 @@ async def _run(given: argparse.Namespace) -> None:
             log_level=given.proxy_log_level,
         ),
         namespace=given.namespace,
-        pod=os.environ.get("POD_NAME", "smi-mesh-controller"),
         folder=given.folder,
         report_seconds=given.report_seconds,
     )

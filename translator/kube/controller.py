@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -21,10 +20,10 @@ from smi.problems import Problem
 from smi.sources.apiserver import ApiServer
 from smi.workloads import Pod
 from translator import api as pages
+from translator import control, problems
 from translator.collect import Collector
 from translator.compiler import compile_sidecar
 from translator.explain.mesh import compiled
-from translator.identity import enrol
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
 from translator.identity.serving import ControlSite
 from translator.identity.wanted import IdentityOptions
@@ -34,17 +33,10 @@ from translator.kube.casecret import CaSecret
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
 from translator.kube.tokenreview import TokenReviews
-from translator.push import STREAM_PATH, Publisher
 from translator.reconcile import Reconciler
 from translator.roster import Roster
 from translator.traffic import Traffic
 from translator.world import World
-
-GOODBYE_SECONDS = 1.0
-"""For streams and requests to end at shutdown; sidecars reconnect anyway."""
-
-TIDY_SECONDS = 30.0
-"""Between looks for counts that are too old."""
 
 QUIET_SECONDS = 0.1
 """Between two worlds at least. The first change after that long is taken at once, what comes meanwhile together."""
@@ -60,6 +52,8 @@ class Controller:
 
     def __init__(self, api: ApiServer, options: Options, rotation: Rotation) -> None:
         self.options = options
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong with SMI objects and with the CA."""
         self.reconciler = Reconciler(compile_sidecar)
         self.rotation = rotation
         self.roster = Roster()
@@ -69,12 +63,8 @@ class Controller:
         self.reviews = TokenReviews(api)
         self.source = KubernetesSource(api, self._changed)
         self._settings = options.mesh
+        self._foreseen = compiled(World.of(settings=options.mesh))
         self._dirty = asyncio.Event()
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with SMI objects and with the CA."""
-        return (*self.source.problems, *self.rotation.problems)
 
     @property
     def identity(self) -> IdentityShown:
@@ -82,8 +72,8 @@ class Controller:
         return self.rotation.shown()
 
     def sidecar_file(self, pod: Pod) -> File | None:
-        """As the injector makes it; the pod may have been injected with other settings."""
-        return File(sidecar=compiled(World.of(settings=self._settings)).settings(pod)) if pod.meshed else None
+        """What is known of it here: the pod may have been injected with other settings."""
+        return File(sidecar=self._foreseen.settings(pod)) if pod.meshed else None
 
     def trust_changed(self, trust: Trust) -> None:
         """Other roots or another issuer are in force."""
@@ -93,12 +83,18 @@ class Controller:
             self._settings = replace(self._settings, federated=federated)
             self._changed()
 
+    def look_for_problems(self) -> None:
+        """Says what is new about the problems."""
+        found = (*self.source.problems, *self.rotation.problems)
+        for line in problems.news(self.problems, found):
+            log.warning("%s", line)
+        self.problems = found
+
     def _changed(self) -> None:
         self._dirty.set()
 
     async def follow(self) -> None:
         """Makes a world of what changed, until cancelled."""
-        said: tuple[Problem, ...] = ()
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -110,19 +106,13 @@ class Controller:
             self.reconciler.world_changed(World.of(self.source.objects, pods, self._settings))
             if first:
                 log.info("sources read pods=%d", len(pods))
-            for problem in self.source.problems:
-                if problem not in said:
-                    log.warning("object not used %s", problem)
-            said = self.source.problems
+            self.look_for_problems()
             await asyncio.sleep(QUIET_SECONDS)
 
 
 async def run(api: ApiServer, options: Options) -> None:
     """Runs until SIGTERM or SIGINT. Raises ``OSError``, ``ApiError`` or ``AuthorityError`` when it cannot begin."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = control.stop_signals()
     webhooks = WebhookAuthority(api, options.namespace)
     await webhooks.load()
     secret = CaSecret(api, options.namespace, options.folder / "ca", options.mesh.trust_domain)
@@ -151,8 +141,8 @@ async def run(api: ApiServer, options: Options) -> None:
                 group.create_task(secret.follow(), name="CA secret"),
                 group.create_task(webhooks.heal(), name="caBundle"),
                 group.create_task(webhooks.keep(context), name="webhook certificate"),
-                group.create_task(_keep_identity(rotation), name="identity"),
-                group.create_task(_keep_tidy(controller), name="traffic"),
+                group.create_task(_keep_identity(controller), name="identity"),
+                group.create_task(control.keep_tidy(controller.collector, controller.reconciler), name="traffic"),
             ]
             await stop.wait()
             for task in tasks:
@@ -175,35 +165,15 @@ async def _runners(controller: Controller, api: ApiServer) -> list[web.AppRunner
         found = await api.get(f"/api/v1/namespaces/{namespace}")
         return found["metadata"].get("annotations") or {}
 
-    webhooks = admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle)
-    control = web.Application()
-    control.router.add_post(enrol.PATH, enrol.enrolment(rotation.in_force, controller.reviews.verify))
-    control.router.add_get(
-        STREAM_PATH, Publisher(controller.reconciler, rotation.authority, controller.collector).handle
+    return await control.set_up(
+        control.control_application(rotation, controller.reconciler, controller.collector, controller.reviews.verify),
+        pages.application(controller, controller.options.admin_port, PUBLIC),
+        admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
     )
-    admin = pages.application(controller, controller.options.admin_port, PUBLIC)
-    runners = [
-        web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=GOODBYE_SECONDS)
-        for app in (control, admin, webhooks)
-    ]
-    for runner in runners:
-        await runner.setup()
-    return runners
 
 
-async def _keep_identity(rotation: Rotation) -> None:
-    said: Iterable[Problem] = ()
+async def _keep_identity(controller: Controller) -> None:
     while True:
-        delay = await rotation.advance()
-        for problem in rotation.problems:
-            if problem not in said:
-                log.warning("CA %s", problem)
-        said = rotation.problems
+        delay = await controller.rotation.advance()
+        controller.look_for_problems()
         await asyncio.sleep(delay)
-
-
-async def _keep_tidy(controller: Controller) -> None:
-    while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        for _ in controller.collector.tidy(controller.reconciler.subscribers):
-            await asyncio.sleep(0)

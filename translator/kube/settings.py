@@ -19,9 +19,6 @@ class Options:
     namespace: str = "smi-mesh"
     """Where the mesh's own objects are."""
 
-    pod: str = "smi-mesh-controller"
-    """The name of this replica: who holds a Lease."""
-
     folder: Path = Path("/run/smi-mesh")
     """A tmpfs: the CA's files, and what is in force of them."""
 

@@ -41,10 +41,7 @@ class Named(Protocol):
 class Mirror:
     """One collection, decoded. ``changed`` is called after each change."""
 
-    def __init__(
-        self, kind: str, read: Callable[[Object], Named | list[Problem] | None], told: Callable[[], None]
-    ) -> None:
-        self.kind = kind
+    def __init__(self, read: Callable[[Object], Named | list[Problem] | None], told: Callable[[], None]) -> None:
         self.objects: dict[Key, Named] = {}
         self.problems: dict[Key, tuple[Problem, ...]] = {}
         self.synced = False
@@ -94,9 +91,9 @@ class KubernetesSource:
 
     def __init__(self, api: ApiServer, told: Callable[[], None]) -> None:
         self._changed = told
-        self._pods = Mirror("Pod", running_pod, self._told)
+        self._pods = Mirror(running_pod, self._told)
         self._mirrors = [
-            Mirror(kind, _reader(kind, model_of), self._told) for kind, model_of, _, _ in COLLECTIONS
+            Mirror(_reader(kind, model_of), self._told) for kind, model_of, _, _ in COLLECTIONS
         ]  # fmt: skip
         self._reflectors = [Reflector(api, "/api/v1/pods", self._pods)]
         for mirror, (_, _, path, absent) in zip(self._mirrors, COLLECTIONS, strict=True):
@@ -106,11 +103,6 @@ class KubernetesSource:
     def synced(self) -> bool:
         """Whether everything has been read once."""
         return self._pods.synced and all(mirror.synced for mirror in self._mirrors)
-
-    @property
-    def stale(self) -> tuple[str, ...]:
-        """Collections that cannot be watched at the moment; what was known of them counts."""
-        return tuple(one.path for one in self._reflectors if not one.connected)
 
     @property
     def objects(self) -> Iterable[Named]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import os
 import ssl
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,23 +18,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from proxy.contract.spiffe import BACKDATE
 from smi.sources.apiserver import JSON_PATCH, ApiError, ApiServer
-from translator.identity.roots import key_usage, private_pem
-from translator.kube.names import INJECTOR, LABELS, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
+from translator.identity.roots import private_pem, self_signed
+from translator.identity.serving import use_pair
+from translator.kube.names import INJECTOR, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
+from translator.kube.secret import Data, Secret
 
 CONFIGURATIONS: Final = (
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + INJECTOR,
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/" + VALIDATOR,
 )
 
-CA_LIFE: Final = timedelta(days=3650)
 LEAF_LIFE: Final = timedelta(days=30)
 """A replica that runs longer renews at half of it."""
 
 POLL: Final = 5.0
 """Seconds between looks at the configurations."""
-
-BACKDATE: Final = timedelta(minutes=5)
 
 log = logging.getLogger("translator.admission")
 
@@ -46,36 +44,16 @@ class WebhookAuthority:
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
         self._api, self._namespace = api, namespace
+        self._secret = Secret(api, namespace, WEBHOOK_SECRET)
         self._certificate: x509.Certificate
         self._key: ec.EllipticCurvePrivateKey
 
     async def load(self) -> None:
         """From the Secret, which is made if there is none. Raises ``ApiError``."""
-        path = f"/api/v1/namespaces/{self._namespace}/secrets"
-        try:
-            secret = await self._api.get(f"{path}/{WEBHOOK_SECRET}")
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            certificate, key = new_ca()
-            data = {"ca.crt": _pem(certificate), "ca.key": private_pem(key)}
-            body = {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": WEBHOOK_SECRET, "labels": LABELS},
-                "type": "Opaque",
-                "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
-            }
-            try:
-                secret = await self._api.create(path, body)
-            except ApiError as conflict:
-                if conflict.status != 409:
-                    raise
-                secret = await self._api.get(f"{path}/{WEBHOOK_SECRET}")
-        self._take(secret.get("data") or {})
+        self._take(await self._secret.read_or_make(_made))
 
-    def _take(self, data: Mapping[str, str]) -> None:
-        certificate, key = (base64.b64decode(data.get(name, "")) for name in ("ca.crt", "ca.key"))
+    def _take(self, data: Data) -> None:
+        certificate, key = (data.get(name, b"") for name in ("ca.crt", "ca.key"))
         self._certificate = x509.load_pem_x509_certificate(certificate)
         loaded = serialization.load_pem_private_key(key, password=None)
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
@@ -113,13 +91,7 @@ class WebhookAuthority:
             .add_extension(usage, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        descriptor = os.memfd_create("webhook", os.MFD_CLOEXEC)  # load_cert_chain takes paths only
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(_pem(leaf) + private_pem(key))
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+        use_pair(context, _pem(leaf), private_pem(key))
 
     async def heal(self) -> None:
         """Keeps the CA in the webhook configurations, until cancelled."""
@@ -148,22 +120,11 @@ class WebhookAuthority:
             log.info("caBundle written configuration=%s", path.rpartition("/")[2])
 
 
-def new_ca() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+async def _made() -> Data:
     """A CA for webhook certificates alone."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smi-mesh webhooks")])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-    )
-    return builder.sign(key, hashes.SHA256()), key
+    certificate, key = self_signed(name, datetime.now(UTC))
+    return {"ca.crt": _pem(certificate), "ca.key": private_pem(key)}
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

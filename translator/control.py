@@ -1,0 +1,67 @@
+"""What the controller's process is made of wherever it runs: its control port, its end, its tidying.
+
+``translator.controller`` (one machine) and ``translator.kube.controller`` (Kubernetes) differ in where the world and
+the proofs of identity come from, and share this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from aiohttp import web
+
+from translator.collect import Collector
+from translator.identity import enrol
+from translator.identity.authority import LEAF_LIFETIME
+from translator.identity.rotation import Rotation
+from translator.identity.subject import SidecarIdentity
+from translator.push import STREAM_PATH, Publisher
+from translator.reconcile import Reconciler
+
+GOODBYE_SECONDS = 1.0
+"""For streams and requests to end at shutdown; sidecars reconnect anyway."""
+
+TIDY_SECONDS = 30.0
+"""Between looks for counts that are too old: each is dropped half a minute late at most."""
+
+
+def stop_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def control_application(
+    rotation: Rotation,
+    reconciler: Reconciler,
+    collector: Collector,
+    verify: Callable[[str], Awaitable[SidecarIdentity]],
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> web.Application:
+    """Enrolment and streams. ``verify`` tells whose a token is, ``lifetime`` is that of certificates."""
+    control = web.Application()
+    control.router.add_post(enrol.PATH, enrol.enrolment(rotation.in_force, verify, lifetime))
+    control.router.add_get(STREAM_PATH, Publisher(reconciler, rotation.authority, collector).handle)
+    return control
+
+
+async def set_up(*applications: web.Application) -> list[web.AppRunner]:
+    """A runner for each, to be given its sites."""
+    runners = [web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS) for app in applications]
+    for runner in runners:
+        await runner.setup()
+    return runners
+
+
+async def keep_tidy(collector: Collector, reconciler: Reconciler) -> None:
+    """Drops counts that are too old, until cancelled."""
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        for _ in collector.tidy(reconciler.subscribers):
+            await asyncio.sleep(0)
