@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from load import Load, Mesh, deployment, running, service
+from load import SERVE, Load, Mesh, deployment, running, service
 
 RATIO, MINIMUM, TTL = 0.2, 2.0, 5.0
 CALLERS = 3
@@ -42,10 +42,6 @@ async def serve(reader, writer):
             writer.write(f"HTTP/1.1 {await status()} So\\r\\ncontent-length: 0\\r\\n\\r\\n".encode())
     except (OSError, EOFError):
         writer.close()
-async def main():
-    async with await asyncio.start_server(serve, os.environ["HOST"], int(os.environ["PORT"])) as server:
-        await server.serve_forever()
-asyncio.run(main())
 """
 
 
@@ -92,7 +88,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         following = {"a": "b", "b": "c", "c": ""}
         servers = [
-            deployment(name, 1, [sys.executable, "-c", SERVER], {"PLACE": folder, "NEXT": after})
+            deployment(name, 1, [sys.executable, "-c", SERVER + SERVE], {"PLACE": folder, "NEXT": after})
             for name, after in following.items()
         ]
         services = [service(name, name, **retries) for name in following]

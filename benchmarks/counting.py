@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from load import Load, Mesh, deployment, running, service
+from load import SERVE, Load, Mesh, deployment, running, service
 
 SERVER = """\
 import asyncio, os, random
@@ -31,10 +31,6 @@ async def serve(reader, writer):
         pass
     finally:
         writer.close()
-async def main():
-    async with await asyncio.start_server(serve, os.environ["HOST"], int(os.environ["PORT"])) as server:
-        await server.serve_forever()
-asyncio.run(main())
 """
 
 PERCENTILES = (50, 95, 99)
@@ -93,7 +89,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="how many (default 10000)")
     parser.add_argument("--rate", type=float, default=250.0, help="how many a second (default 250)")
     options = parser.parse_args()
-    web = logged(deployment("web", 2, [sys.executable, "-c", SERVER]))
+    web = logged(deployment("web", 2, [sys.executable, "-c", SERVER + SERVE]))
     client = logged(deployment("client", 1, ["sleep", "infinity"]))
     fine = True
     with running(web, client, service("web", "web")) as mesh:

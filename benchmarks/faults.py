@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from load import Load, Mesh, deployment, running, service
+from load import SERVE, Load, Mesh, deployment, running, service
 
 # Seconds before a fault, until it is healed, and after that.
 BEFORE, DURING, AFTER = 3.0, 4.0, 12.0
@@ -60,10 +60,6 @@ async def serve(reader, writer):
         pass
     finally:
         writer.close()
-async def main():
-    async with await asyncio.start_server(serve, os.environ["HOST"], int(os.environ["PORT"])) as server:
-        await server.serve_forever()
-asyncio.run(main())
 """
 
 Change = Callable[[dict[str, Any], Path], None]
@@ -219,7 +215,7 @@ def main() -> int:
     retries = {"retry__on": "5xx,connect-failure,reset", "retry__limit": "3", "retry__timeout": "500ms"}
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        server = deployment("web", 4, [sys.executable, "-c", SERVER], {"PLACE": folder})
+        server = deployment("web", 4, [sys.executable, "-c", SERVER + SERVE], {"PLACE": folder})
         client = deployment("client", 1, ["sleep", "infinity"])
         with running(
             server, client, service("web", "web", **retries, **breaker), service("calm", "web", **breaker)

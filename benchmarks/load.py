@@ -26,6 +26,14 @@ OUTBOUND = 4140
 # Seconds after which nobody waits for an answer any more.
 PATIENCE = 30.0
 
+SERVE = """\
+async def main():
+    async with await asyncio.start_server(serve, os.environ["HOST"], int(os.environ["PORT"])) as server:
+        await server.serve_forever()
+asyncio.run(main())
+"""
+# The end of a server's script: ``serve`` answers on a connection.
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

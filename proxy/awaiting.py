@@ -11,10 +11,10 @@ import sys
 import time
 from typing import Final
 
+from proxy.contract.ports import ADMIN
+
 STEP: Final = 0.02
 """Seconds between looks: what the application waits longer than it must, at most."""
-
-ADMIN: Final = 4191
 
 
 def main(arguments: list[str]) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from proxy.deadlines import NEVER
 from proxy.http1.server import ServerConnection
-from proxy.original import original_destination
+from proxy.original import authority_of, original_destination
+from proxy.relay import MAX_EARLY
 from proxy.sniff import Spoken, declared, spoken
 from proxy.table import Missing, PortRoute
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 FIRST_BYTES: Final = 0.05
 """Seconds to wait for a client's first bytes where nothing else tells what is spoken. A client of HTTP sends them with
 the connection's last packet of the handshake; where it is the server that speaks first they never come."""
-
-MAX_EARLY: Final = 64 * 1024
-"""Bytes kept meanwhile."""
 
 log = logging.getLogger("proxy.doorway")
 
@@ -86,37 +85,19 @@ class Doorway(asyncio.Protocol):
                 continue
         return None if self._lost else said
 
-    def become(self, connection: ServerConnection) -> None:
-        """From here on it is ``connection``'s, with all that came so far."""
+    def become(self, connection: ServerConnection, relay: Callable[[], None] | None = None) -> None:
+        """From here on it is ``connection``'s, with all that came so far; ``relay`` if it is not HTTP's."""
         transport, data, self._data = self._transport, self._data, b""
         transport.set_protocol(cast("asyncio.Protocol", connection))
         connection.connection_made(transport)
+        if relay is not None:
+            relay()
         if len(data) > MAX_EARLY:
             transport.resume_reading()
         if data:
             connection.data_received(data)
         if self._eof and not connection.eof_received():
             transport.close()
-
-    def relayed(self, connection: ServerConnection) -> bytes:
-        """From here on it is ``connection``'s, which reads no requests; returns what came so far."""
-        transport, data, self._data = self._transport, self._data, b""
-        transport.set_protocol(cast("asyncio.Protocol", connection))
-        connection.connection_made(transport)
-        connection.deadline = NEVER
-        if len(data) > MAX_EARLY:
-            transport.resume_reading()
-        return data
-
-    def after(self, connection: ServerConnection, data: bytes) -> None:
-        """Once a relay stands: what came before it."""
-        exchange = connection.exchange
-        if exchange is None:
-            return
-        if data:
-            exchange.request_received(data)
-        if self._eof:
-            connection.eof_received()
 
 
 class CallDoorway(Doorway):
@@ -147,13 +128,9 @@ class CallDoorway(Doorway):
         if kind is None or self._lost:
             return
         connection = ServerConnection(self._calls.forwarding)
-        connection.connect_authority = (f"[{address}]:{port}" if ":" in address else f"{address}:{port}").encode()
-        if kind == "http":
-            self.become(connection)
-            return
-        data = self.relayed(connection)
-        self._calls.relay(connection, address, port, route)
-        self.after(connection, data)
+        connection.connect_authority = authority_of(address, port)
+        raw = partial(self._calls.relay, connection, address, port, route)
+        self.become(connection, raw if kind == "raw" else None)
 
 
 class AppDoorway(Doorway):
@@ -175,9 +152,5 @@ class AppDoorway(Doorway):
         if kind is None:
             return
         connection = ServerConnection(self._apps.forwarding, port=port)
-        if kind == "http":
-            self.become(connection)
-            return
-        data = self.relayed(connection)
-        self._apps.relay(connection, framed=False)
-        self.after(connection, data)
+        raw = partial(self._apps.relay, connection, framed=False)
+        self.become(connection, raw if kind == "raw" else None)

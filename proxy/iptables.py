@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
+from proxy.contract import ports as own
+
 INBOUND: Final = "SMI_INBOUND"
 OUTBOUND: Final = "SMI_OUTBOUND"
 
@@ -22,10 +24,10 @@ MULTIPORT: Final = 15
 class Redirection:
     """Ports of the sidecar, its user, and what is left alone. Port ranges are written ``first:last``."""
 
-    inbound_port: int = 4144
-    outbound_port: int = 4140
-    own_ports: tuple[int, ...] = (4143, 4191)
-    uid: int = 2102
+    inbound_port: int = own.REDIRECTED
+    outbound_port: int = own.OUTBOUND
+    own_ports: tuple[int, ...] = (own.MESH, own.ADMIN)
+    uid: int = own.SIDECAR_UID
     skip_inbound: tuple[str, ...] = ()
     skip_outbound: tuple[str, ...] = ()
     skip_subnets: tuple[str, ...] = ()
@@ -34,9 +36,9 @@ class Redirection:
 def restore(wanted: Redirection, version: int) -> str:
     """Input of ``iptables-restore --noflush`` for IP ``version`` 4 or 6."""
     subnets = [net for net in wanted.skip_subnets if ip_network(net).version == version]
-    own = [str(port) for port in wanted.own_ports]
+    ours = [str(port) for port in wanted.own_ports]
     inbound = [f"-A {INBOUND} -s {net} -j RETURN" for net in subnets]
-    inbound += [f"-A {INBOUND} {ports} -j RETURN" for ports in multiport([*own, *wanted.skip_inbound])]
+    inbound += [f"-A {INBOUND} {ports} -j RETURN" for ports in multiport([*ours, *wanted.skip_inbound])]
     inbound.append(f"-A {INBOUND} -p tcp -j REDIRECT --to-ports {wanted.inbound_port}")
     outbound = [
         f"-A {OUTBOUND} -m owner --uid-owner {wanted.uid} -j RETURN",

@@ -24,6 +24,11 @@ def original_destination(sock: Any) -> tuple[str, int] | None:
         return None
 
 
+def authority_of(address: str, port: int) -> bytes:
+    """The authority (RFC 3986 §3.2) of an address as the kernel tells it."""
+    return (f"[{address}]:{port}" if ":" in address else f"{address}:{port}").encode()
+
+
 def parsed(answer: bytes, own: tuple[Any, ...]) -> tuple[str, int] | None:
     """The address in a ``sockaddr_in`` or ``sockaddr_in6``; None for ``own``, where the connection arrived."""
     if len(answer) >= _V6.size:

@@ -23,6 +23,7 @@ from proxy.errors import BadRequest, Reason, Refusal, Unavailable, breaker_open,
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.matching import split_authority
+from proxy.original import authority_of
 from proxy.patience import Patience
 from proxy.relay import Relay
 from proxy.retry import left_out
@@ -232,9 +233,9 @@ class Outbound:
 
         One that nobody can tell about (no controller, no answer in time) is none of this mesh.
         """
-        authority = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        authority = authority_of(address, port)
         for _ in range(2):
-            route = self._table().route(authority.encode(), port, self._sidecar.namespace, self._sidecar.cluster_domain)
+            route = self._table().route(authority, port, self._sidecar.namespace, self._sidecar.cluster_domain)
             if not isinstance(route, Unasked):
                 return route
             subscription = self._subscription()
@@ -243,7 +244,7 @@ class Outbound:
             try:
                 await subscription.resolve(route.host, RESOLVE_TIMEOUT)
             except Refusal as refusal:
-                log.warning("nothing is known of %s, passed through: %s", authority, refusal)
+                log.warning("nothing is known of %s, passed through: %s", authority.decode(), refusal)
                 break
         return Missing(address, port, known=False)
 

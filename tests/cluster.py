@@ -109,11 +109,6 @@ class Place:
             self.kubectl("rollout", "status", name, "--timeout", ROLLOUT)
         eventually("old pods are gone", lambda: not self._terminating())
 
-    def pods(self, selector: str) -> list[Any]:
-        """Pods by labels, without those that are being deleted."""
-        pods = self.got("pods", "-l", selector)["items"]
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
     def exec(self, workload: str, *command: str, text: str | None = None, container: str = "") -> str:
         """Runs a command in the first pod of ``deploy/NAME`` or in a pod, in its application's container."""
         chosen = ("-c", container) if container else ()

@@ -10,9 +10,9 @@ Texts are Markdown.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
-from proxy.contract.config import DefaultPolicy, Inbound
+from proxy.contract.config import AccessLog, DefaultPolicy, Inbound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +181,12 @@ ACCESS_LOG = Annotation(
     meaning="A line on the sidecar's stdout for each request, and in which form.",
     explained="observing.md#access-log",
 )
+
+
+def access_log_of(value: str | None) -> AccessLog:
+    """What the sidecar is told for one of the values of ``ACCESS_LOG``; anything else is none."""
+    return cast("AccessLog", value) if value in get_args(AccessLog) else ""
+
 
 ON_PODS = (INJECT, LINKERD_INJECT, DEFAULT_POLICY, POLICY_MODE, UNMESHED, ACCESS_LOG)
 """What holds for a pod, or for all pods of a namespace: the pod's own wins."""

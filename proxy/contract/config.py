@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from proxy.contract.ports import ADMIN, MESH, OUTBOUND
+
 DefaultPolicy = Literal["same-identity", "deny", "allow"]
 Algorithm = Literal["ewma", "least-request", "round-robin", "hash"]
 AccessLog = Literal["", "text", "json"]
@@ -251,9 +253,9 @@ class Listeners(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     address: str
-    outbound: int = 4140
-    mesh: int = 4143
-    admin: int = 4191
+    outbound: int = OUTBOUND
+    mesh: int = MESH
+    admin: int = ADMIN
     clear: tuple[ClearListener, ...] = ()
     redirected: int = 0
     transparent: bool = False

@@ -1,10 +1,27 @@
-"""Ports and subnets as an operator lists them in annotations and flags."""
+"""The sidecar's own ports and user; ports and subnets as an operator lists them in annotations and flags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import Final
+
+OUTBOUND: Final = 4140
+"""Of the pod's own application: an HTTP proxy, and where its kernel redirects what it opens."""
+
+MESH: Final = 4143
+"""Of peer sidecars."""
+
+REDIRECTED: Final = 4144
+"""Where the kernel redirects what comes to the pod in the clear."""
+
+ADMIN: Final = 4191
+
+RESERVED: Final = frozenset({OUTBOUND, MESH, REDIRECTED, ADMIN})
+"""No application can be reached on them."""
+
+SIDECAR_UID: Final = 2102
+"""The sidecar's user in a pod: what it sends is not redirected, so nothing else may run as it."""
 
 MAX_PORT: Final = 65535
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import click
 import yaml
 
 from manifests import installation
 from proxy.contract.config import DefaultPolicy
+from translator.cli.params import Command
 from translator.kube.install import SETTINGS, Shipped, UnknownSetting, Wanted, leftovers, rendered, text_of
 
 KEYS = ", ".join(SETTINGS)
@@ -25,42 +27,47 @@ def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dic
     return found
 
 
-_set = click.option(
-    "--set", "settings", multiple=True, callback=_pairs, metavar="KEY=VALUE", help=f"A setting, one of {KEYS}."
-)
-_policy = click.option(
-    "--default-policy",
-    type=click.Choice(get_args(DefaultPolicy)),
-    help="Who may call a pod that no TrafficTarget names (same-identity).",
-)
-_ha = click.option("--ha", is_flag=True, help="Two replicas, and namespaces that can insist on sidecars.")
-_mtls = click.option("--disable-mtls", is_flag=True, help="Sidecars speak in the clear; the default policy is allow.")
+def _options(command: Command) -> Command:
+    """What the mesh is installed, and upgraded, with."""
+    for option in (
+        click.option("--ha", is_flag=True, help="Two replicas, and namespaces that can insist on sidecars."),
+        click.option("--disable-mtls", is_flag=True, help="Sidecars speak in the clear; the default policy is allow."),
+        click.option(
+            "--default-policy",
+            type=click.Choice(get_args(DefaultPolicy)),
+            help="Who may call a pod that no TrafficTarget names (same-identity).",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            callback=_pairs,
+            metavar="KEY=VALUE",
+            help=f"A setting, one of {KEYS}.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
-@_set
-@_policy
-@_mtls
-@_ha
-def install(settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool) -> None:
+@_options
+def install(**options: Any) -> None:
     """Print what the mesh is made of: smi install | kubectl apply -f -
 
     The same options print the same text. There is no key in it; the controller makes what is secret.
     """
-    click.echo(text_of(_objects(settings, default_policy, disable_mtls, ha)), nl=False)
+    click.echo(text_of(_objects(**options)), nl=False)
 
 
 @click.command()
-@_set
-@_policy
-@_mtls
-@_ha
-def upgrade(settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool) -> None:
+@_options
+def upgrade(**options: Any) -> None:
     """Print this version's objects, to be applied over those of another: smi upgrade | kubectl apply -f -
 
     Give the options that the mesh was installed with. Pods get the new sidecar when they are restarted.
     """
-    click.echo(text_of(_objects(settings, default_policy, disable_mtls, ha)), nl=False)
+    click.echo(text_of(_objects(**options)), nl=False)
 
 
 @click.command()
@@ -69,14 +76,16 @@ def uninstall() -> None:
 
     Objects of the whole cluster and the mesh's namespace; CRDs take SMI objects with them. Meshed pods go on serving.
     """
-    click.echo(text_of(leftovers(_objects({}, None, False, False))), nl=False)
+    click.echo(text_of(leftovers(_objects())), nl=False)
 
 
 def _objects(
-    settings: dict[str, str], default_policy: str | None, disable_mtls: bool, ha: bool
+    settings: Mapping[str, str] | None = None,
+    default_policy: DefaultPolicy | None = None,
+    disable_mtls: bool = False,
+    ha: bool = False,
 ) -> list[dict[str, Any]]:
-    policy = cast("DefaultPolicy | None", default_policy)
-    wanted = Wanted(ha=ha, default_policy=policy, mtls=not disable_mtls, settings=settings)
+    wanted = Wanted(ha=ha, default_policy=default_policy, mtls=not disable_mtls, settings=settings or {})
     try:
         return rendered(shipped(), wanted)
     except UnknownSetting as error:

@@ -20,9 +20,7 @@ from translator.kube.admission.settings import Injected
 from translator.kube.controller import run
 from translator.kube.settings import Options
 from translator.settings import Settings
-from translator.vocabulary import OPAQUE_PORTS
-
-LEVELS = ("debug", "info", "warning", "error")
+from translator.vocabulary import LOG_LEVEL, OPAQUE_PORTS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image-pull-policy", default=injected.pull_policy, choices=("Always", "IfNotPresent", "Never")
     )
-    parser.add_argument("--proxy-log-level", default=injected.log_level, choices=LEVELS, help="of sidecars")
-    parser.add_argument("--log-level", default="info", choices=LEVELS)
+    parser.add_argument("--proxy-log-level", default=injected.log_level, choices=LOG_LEVEL.values, help="of sidecars")
+    parser.add_argument("--log-level", default="info", choices=LOG_LEVEL.values)
     return parser
 
 

@@ -11,22 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from smi.crds.definitions import definitions
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.kube.admission.decide import INJECT
 from translator.kube.names import CA_SECRET, CONTROLLER, INJECTOR, VALIDATOR
-from translator.kube.pods import FINISHED, PROXY_CONTAINER
+from translator.kube.pods import FINISHED, has_condition, has_sidecar
 
 MINIMUM: Final = (1, 29)
 """Of Kubernetes: native sidecars are on by default from there."""
 
-CRDS: Final = (
-    "trafficsplits.split.smi-spec.io",
-    "traffictargets.access.smi-spec.io",
-    "identitybindings.access.smi-spec.io",
-    "httproutegroups.specs.smi-spec.io",
-    "tcproutes.specs.smi-spec.io",
-    "udproutes.specs.smi-spec.io",
-)
+CRDS: Final = tuple(definition["metadata"]["name"] for definition in definitions().values())
 
 CREATED: Final = (
     ("", "namespaces", False),
@@ -135,7 +129,7 @@ async def _namespace(api: ApiServer, namespace: str) -> None:
 async def _crds(api: ApiServer, _: str) -> None:
     for name in CRDS:
         found = await api.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-        if not _condition(found, "Established"):
+        if not has_condition(found, "Established"):
             raise Wrong(f"{name} is not served yet")
 
 
@@ -174,7 +168,9 @@ async def _meshed(api: ApiServer, _: str) -> None:
     unready = [
         _name(pod)
         async for pod in _pods(api)
-        if _is_meshed(pod) and not _condition(pod, "Ready") and pod.get("status", {}).get("phase") not in FINISHED
+        if has_sidecar(pod["spec"])
+        and not has_condition(pod, "Ready")
+        and pod.get("status", {}).get("phase") not in FINISHED
     ]
     if unready:
         raise Warned(f"not ready: {_some(unready)}")
@@ -185,7 +181,7 @@ async def _not_meshed(api: ApiServer, _: str) -> None:
     without = [
         _name(pod)
         async for pod in _pods(api)
-        if (pod["metadata"].get("annotations") or {}).get(INJECT) == "enabled" and not _is_meshed(pod)
+        if (pod["metadata"].get("annotations") or {}).get(INJECT) == "enabled" and not has_sidecar(pod["spec"])
     ]
     if without:
         raise Warned(f"asked for a sidecar and have none: {_some(without)}; make them anew")
@@ -201,17 +197,6 @@ async def _pods(api: ApiServer) -> AsyncIterator[dict[str, Any]]:
         if not following:
             return
         params["continue"] = following
-
-
-def _is_meshed(pod: dict[str, Any]) -> bool:
-    spec = pod.get("spec") or {}
-    names = [one.get("name") for one in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))]
-    return PROXY_CONTAINER in names
-
-
-def _condition(thing: dict[str, Any], kind: str) -> bool:
-    conditions = (thing.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == kind and one.get("status") == "True" for one in conditions)
 
 
 def _name(pod: dict[str, Any]) -> str:

@@ -7,13 +7,12 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
 
+from proxy.contract.ports import MESH
 from smi.meta import Meta
 from smi.workloads import Pod
 
 PROXY_CONTAINER: Final = "smi-mesh-proxy"
 """The sidecar's container; a pod that has it is meshed."""
-
-MESH_PORT: Final = 4143
 
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
@@ -30,7 +29,6 @@ def running_pod(thing: Mapping[str, Any]) -> Pod | None:
     address = _address(status.get("podIP"))
     if not address or status.get("phase") in FINISHED:
         return None
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     kind, workload = owner_of(thing["metadata"])
     return Pod(
         meta=_meta(thing["metadata"]),
@@ -39,9 +37,25 @@ def running_pod(thing: Mapping[str, Any]) -> Pod | None:
         workload=workload,
         workload_kind=kind,
         ports=dict(_named_ports(spec.get("containers") or ())),
-        ready=_ready(thing["metadata"], status),
-        mesh_port=MESH_PORT if any(one.get("name") == PROXY_CONTAINER for one in containers) else 0,
+        ready=has_condition(thing, "Ready") and not thing["metadata"].get("deletionTimestamp"),
+        mesh_port=MESH if has_sidecar(spec) else 0,
     )
+
+
+def containers_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All containers of a pod's spec, init containers first."""
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def has_sidecar(spec: Mapping[str, Any]) -> bool:
+    """Whether a pod is meshed, by its spec."""
+    return any(one.get("name") == PROXY_CONTAINER for one in containers_of(spec))
+
+
+def has_condition(thing: Mapping[str, Any], kind: str) -> bool:
+    """Whether an object of the API server has a condition of ``kind`` that is true."""
+    conditions = (thing.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == kind and one.get("status") == "True" for one in conditions)
 
 
 def owner_of(meta: Mapping[str, Any]) -> tuple[str, str]:
@@ -85,9 +99,3 @@ def _named_ports(containers: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str,
             if port.get("protocol", "TCP") == "TCP":
                 number = int(port["containerPort"])
                 yield port.get("name") or str(number), number
-
-
-def _ready(meta: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    conditions = status.get("conditions") or ()
-    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-    return ready and not meta.get("deletionTimestamp")

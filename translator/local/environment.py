@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from proxy.contract.ports import OUTBOUND
 from smi.workloads import ConfigMap, Container, EnvVar, Pod
 from translator.local.addresses import listen_port
-from translator.local.sidecar import OUTBOUND, container_ports
+from translator.local.sidecar import container_ports
 from translator.vocabulary import COMMAND
 
 NO_COMMAND = "NoCommand"

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from proxy.contract.ports import MESH
 from smi.meta import Meta
 from smi.workloads import Pod, Workload
 from translator.local.addresses import FIRST_POD, Subnet
 from translator.local.desired import desired_of
 from translator.local.plan import DEPLOYMENT, STATEFUL_SET, owner_of, template_hash
-from translator.local.sidecar import MESH, is_meshed
+from translator.local.sidecar import is_meshed
 
 
 def pod_of(workload: Workload, name: str, ip: str, *, meshed: bool, created: datetime | None = None) -> Pod:

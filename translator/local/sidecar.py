@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.contract.config import AccessLog, ClearListener, Control, File, Listeners, Sidecar, TlsFiles, spiffe_id
+from proxy.contract.ports import ADMIN, MESH, OUTBOUND, RESERVED
 from smi.workloads import Container, Namespace, Service, Workload
 from translator.local.addresses import listen_port
 from translator.local.records import MeshRecord, PodRecord
-from translator.vocabulary import ACCESS_LOG, INJECT, LINKERD_INJECT
+from translator.vocabulary import ACCESS_LOG, INJECT, LINKERD_INJECT, access_log_of
 
 if TYPE_CHECKING:
     from translator.local.state import MeshState
-
-OUTBOUND = 4140
-MESH = 4143
-CLEAR = 4144
-ADMIN = 4191
-RESERVED = frozenset({OUTBOUND, MESH, CLEAR, ADMIN})
-"""Ports of the sidecar itself; no app can be reached on them."""
 
 TRUST_DOMAIN = "cluster.local"
 CONTROLLER_IDENTITY = spiffe_id(TRUST_DOMAIN, "smi-mesh", "smi-mesh-controller")
 
 _DISABLED = "disabled"
-_NONE = "none"
 
 
 class Wanted(NamedTuple):
@@ -54,7 +47,7 @@ def access_log(workload: Workload, namespace: Namespace | None) -> AccessLog:
     for said in (workload.template.annotations, namespace.meta.annotations if namespace else {}):
         found = said.get(ACCESS_LOG.name)
         if found in ACCESS_LOG.values:
-            return cast(AccessLog, "" if found == _NONE else found)
+            return access_log_of(found)
     return ""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from proxy.contract.ports import ADMIN, RESERVED
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Workload
@@ -31,7 +32,7 @@ from translator.local.pod import Birth, Context, RunningPod
 from translator.local.processes import Kept
 from translator.local.records import PodRecord, encode_mesh, encode_pods
 from translator.local.settings import Settings
-from translator.local.sidecar import ADMIN, RESERVED, Surroundings, container_ports, is_meshed
+from translator.local.sidecar import Surroundings, container_ports, is_meshed
 from translator.local.state import write_atomically
 
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"

@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxy.contract.ports import SIDECAR_UID
 from translator import vocabulary
 from translator.kube.admission.settings import Injected
-from translator.kube.pods import PROXY_CONTAINER
+from translator.kube.pods import containers_of, has_sidecar
 
 INJECT: Final = vocabulary.INJECT.name
 ALIAS: Final = vocabulary.LINKERD_INJECT.name
 ENABLED: Final = "enabled"
-UID: Final = 2102
-"""The sidecar's user: what it sends is not redirected, so nothing else in the pod may run as it."""
-
 NEVER: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Namespaces without which there is no cluster, and so no mesh."""
 
@@ -41,20 +39,16 @@ def decide(pod: Mapping[str, Any], namespace: str, inherited: Mapping[str, str],
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
     if not _wanted(annotations, inherited, settings):
         return Decision(inject=False, why=f"neither the pod nor its namespace says {INJECT}: {ENABLED}")
-    if any(one.get("name") == PROXY_CONTAINER for one in containers_of(spec)):
+    if has_sidecar(spec):
         return Decision(inject=False, why="it has a sidecar already")
     if spec.get("hostNetwork"):
         return Decision(inject=False, why="it uses its node's network (hostNetwork), which is not ours to redirect")
     for name, uid in _users(spec):
-        if uid == UID:
-            why = f"container {name!r} runs as uid {UID}, which is the sidecar's: its traffic could not be told apart"
+        if uid == SIDECAR_UID:
+            whose = f"uid {SIDECAR_UID}, which is the sidecar's"
+            why = f"container {name!r} runs as {whose}: its traffic could not be told apart"
             return Decision(inject=False, why=why, refused=True)
     return Decision(inject=True)
-
-
-def containers_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All containers of a pod's spec, init containers first."""
-    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
 def _wanted(annotations: Mapping[str, str], inherited: Mapping[str, str], settings: Injected) -> bool:

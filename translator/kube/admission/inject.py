@@ -25,9 +25,8 @@ from proxy.contract.config import (
     Trust,
     spiffe_id,
 )
-from proxy.contract.ports import BadRule, port_list, subnet_list
+from proxy.contract.ports import ADMIN, MESH, OUTBOUND, REDIRECTED, SIDECAR_UID, BadRule, port_list, subnet_list
 from translator import vocabulary
-from translator.kube.admission.decide import UID
 from translator.kube.admission.settings import Injected
 from translator.kube.names import AUDIENCE, CONTROLLER, PREFIX
 from translator.kube.pods import PROXY_CONTAINER, owner_of
@@ -41,7 +40,6 @@ STATUS: Final = PREFIX + "proxy-status"
 
 RUN: Final = "/run/smi-mesh"
 TOKENS: Final = "/var/run/secrets/smi-mesh"
-ADMIN, OUTBOUND, MESH, REDIRECTED = 4191, 4140, 4143, 4144
 
 TOKEN_SECONDS: Final = 86400
 """The kubelet renews it at 80 % of that. It is needed again only if a certificate could not be renewed in its life."""
@@ -161,8 +159,8 @@ def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> S
             "timeoutSeconds": 5,
         },
         "securityContext": {
-            "runAsUser": UID,
-            "runAsGroup": UID,
+            "runAsUser": SIDECAR_UID,
+            "runAsGroup": SIDECAR_UID,
             "runAsNonRoot": True,
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -194,7 +192,6 @@ def _resources(said: Annotations, settings: Injected) -> Spec:
 def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe], bundle: str) -> File:
     """What the sidecar is told. The kubelet puts the pod's own names and address into it."""
     kind, workload = owner_of(meta)
-    logs: dict[str, AccessLog] = {"none": "", "text": "text", "json": "json"}
     level = said.get(vocabulary.LOG_LEVEL.name, settings.log_level)
     identity = spiffe_id(settings.trust_domain, settings.namespace, CONTROLLER)
     sidecar = Sidecar(
@@ -220,10 +217,15 @@ def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe]
         egress=True,
         state=RUN,
         log_level=level if level in vocabulary.LOG_LEVEL.values else settings.log_level,
-        access_log=logs.get(said.get(vocabulary.ACCESS_LOG.name, ""), settings.access_log),
+        access_log=_access_log(said, settings),
         probes=tuple(probes),
     )
     return File(sidecar=sidecar, config=Config(trust=Trust(bundle=bundle)))
+
+
+def _access_log(said: Annotations, settings: Injected) -> AccessLog:
+    value = said.get(vocabulary.ACCESS_LOG.name)
+    return vocabulary.access_log_of(value) if value in vocabulary.ACCESS_LOG.values else settings.access_log
 
 
 def _rewrite(spec: Spec) -> Iterator[Probe]:
