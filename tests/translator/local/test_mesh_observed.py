@@ -309,9 +309,9 @@ def restarted(shop: Shop, before: dict[str, Any]) -> bool:
 
 def test_a_controller_that_dies_gets_what_it_did_not_acknowledge(shop: Shop) -> None:
     """The last one here: the new controller begins with nothing."""
-    sent = shop.both()[0][0]
+    (client, failed), (web, broken) = shop.both()
     shop.sends(*["/ok"] * 10)
-    until(lambda: shop.both()[0][0] == sent + 10, "the old controller has counted all there was")
+    until(lambda: shop.both() == ((client + 10, failed), (web + 10, broken)), "the old controller has counted it all")
     dying = shop.mesh.status()["controller"]["pid"]
     os.kill(dying, signal.SIGSTOP)
     statuses = shop.sends(*["/ok"] * 50, *["/broken"] * 5)
