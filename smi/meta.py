@@ -13,7 +13,9 @@ class Meta:
 
     ``created`` decides between several splits with one root (oldest first); a
     source sets it to the manifest's ``creationTimestamp`` or to when the object
-    was first seen.
+    was first seen. ``uid`` tells an object from a later one of the same name,
+    ``generation`` one ``spec`` from the next; empty and 0 where no API server
+    gave them.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Meta:
     annotations: Mapping[str, str] = field(default_factory=dict)
     created: datetime | None = None
     generation: int = 0
+    uid: str = ""
 
     @property
     def key(self) -> str:

@@ -18,6 +18,7 @@ from proxy.contract.config import Service as ServiceConfig
 from smi.workloads import Pod
 from translator import endpoints, scope, splits
 from translator.annotations import annotation
+from translator.dependencies import ObjectVersion, dependencies
 from translator.findings import Finding, ordered
 from translator.policy import inbound
 from translator.retries import calls
@@ -27,10 +28,11 @@ from translator.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """``config`` has version 0; ``findings`` are about the objects that went into it."""
+    """``config`` has version 0; ``findings`` are about the objects that went into it, ``objects`` are the SMI ones."""
 
     config: Config
     findings: tuple[Finding, ...] = ()
+    objects: frozenset[ObjectVersion] = frozenset()
 
 
 def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
@@ -60,7 +62,9 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         hosts=answers,
         inbound=access,
     )
-    return Compiled(config=config, findings=ordered(findings + remarks + more))
+    return Compiled(
+        config=config, findings=ordered(findings + remarks + more), objects=dependencies(world, pod, services)
+    )
 
 
 def _referenced(services: Iterable[ServiceConfig], hosts: Iterable[Host]) -> list[str]:

@@ -22,11 +22,7 @@ from translator.world import World
 
 def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
     """Who may call ``pod``."""
-    targets = [
-        target
-        for target in world.index.targets_by_namespace.get(pod.meta.namespace, ())
-        if names_destination(world, target, pod)
-    ]
+    targets = targets_on(world, pod)
     granted = [grant(world, target) for target in targets]
     default, default_findings = annotation(world, pod, DEFAULT_POLICY)
     unmeshed, unmeshed_findings = annotation(world, pod, UNMESHED)
@@ -42,6 +38,15 @@ def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
     )
     remarks = [finding for _, findings in granted for finding in findings]
     return compiled, remarks + default_findings + unmeshed_findings + mode_findings + opaque_findings
+
+
+def targets_on(world: World, pod: Pod) -> list[TrafficTarget]:
+    """The TrafficTargets whose destination ``pod`` is."""
+    return [
+        target
+        for target in world.index.targets_by_namespace.get(pod.meta.namespace, ())
+        if names_destination(world, target, pod)
+    ]
 
 
 def grant(world: World, target: TrafficTarget) -> tuple[Grant | None, list[Finding]]:

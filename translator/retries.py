@@ -109,6 +109,12 @@ def calls(world: World, service: Service) -> Calls:
     )
 
 
+def route_groups(service: Service) -> frozenset[str]:
+    """Names of the HTTPRouteGroups, there or not, on which it depends whether calls of ``service`` are retried."""
+    text = service.meta.annotations.get(ROUTES.name, "")
+    return frozenset(name for item in text.split(",") if (name := item.partition("/")[0].strip()))
+
+
 def is_about_calls(annotation: str) -> bool:
     """Whether an annotation has one of the prefixes that this module reads."""
     return annotation.partition("/")[0] in _PREFIXES

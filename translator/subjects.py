@@ -70,6 +70,13 @@ def destination_findings(world: World, target: TrafficTarget) -> list[Finding]:
     return []
 
 
+def bindings_of(world: World, target: TrafficTarget) -> list[IdentityBinding]:
+    """The IdentityBindings that ``target`` names and that are there."""
+    subjects = [*target.sources, *([target.destination] if target.destination is not None else [])]
+    found = (_binding(world, subject, target) for subject in subjects)
+    return [binding for binding in found if binding is not None]
+
+
 def target_sources(world: World, target: TrafficTarget) -> tuple[tuple[Source, ...], list[Finding]]:
     """What the certificate of a caller must say, one of these, to be a source of ``target``."""
     sources: set[tuple[str, str]] = set()

@@ -35,9 +35,9 @@ class Labels(Wire):
             "generateName",
             "managedFields",
             "ownerReferences",
-            "uid",
             "selfLink",
             "finalizers",
+            "uid",
             "resourceVersion",
             "creationTimestamp",
             "deletionTimestamp",
@@ -57,6 +57,7 @@ class Metadata(Labels):
     namespace: Annotated[Label, BeforeValidator(lambda value: value if value != "" else "default")] = "default"
     creation_timestamp: Annotated[datetime, PlainValidator(_timestamp)] | None = None
     generation: int = 0
+    uid: str = ""
 
     def to_meta(self) -> Meta:
         """The hub's Meta."""
@@ -67,6 +68,7 @@ class Metadata(Labels):
             annotations=self.annotations,
             created=self.creation_timestamp,
             generation=self.generation,
+            uid=self.uid,
         )
 
 

@@ -360,6 +360,7 @@ def test_metadata() -> None:
         annotations={"smi-mesh.io/inject": "enabled"},
         created=datetime(2024, 5, 1, 10, tzinfo=UTC),
         generation=4,
+        uid="6f9b",
     )
     assert found.meta.created is not None
     assert found.meta.created.tzinfo is UTC

@@ -6,53 +6,23 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-import yaml
+from goldencases import CASES, GOLDEN, load_case
 
 from proxy.contract.check import contradictions
 from proxy.contract.config import Config
-from smi.decode import Decoded, decode_text
-from smi.meta import Meta
-from smi.workloads import Pod
 from translator.compiler import Compiled, compile_sidecar
 from translator.review import review
-from translator.settings import Settings
 from translator.world import World
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = sorted(GOLDEN.rglob("*.yaml"))
 REWRITE = "SMI_MESH_REWRITE_GOLDEN" in os.environ
 
 
-def pod_of(number: int, text: dict[str, Any]) -> Pod:
-    namespace, name = text["pod"].split("/")
-    kind, _, workload = text.get("workload", "").partition("/")
-    return Pod(
-        meta=Meta(
-            name=name, namespace=namespace, labels=text.get("labels", {}), annotations=text.get("annotations", {})
-        ),
-        ip=text.get("ip", f"127.80.0.{number + 2}"),
-        service_account=text["as"],
-        workload=workload,
-        workload_kind=kind,
-        ports=text.get("ports", {}),
-        ready=text.get("ready", True),
-        mesh_port=4143 if text.get("meshed", True) else 0,
-        listen_ports=text.get("listen", {}),
-    )
-
-
 def compile_case(path: Path) -> tuple[Compiled, World]:
-    header, _, manifests = path.read_text().partition("---\n")
-    case = yaml.safe_load(header)
-    decoded = decode_text(manifests, path.name) if manifests else Decoded()
-    assert decoded.problems == ()
-    pods = [pod_of(number, text) for number, text in enumerate(case["pods"])]
-    world = World.of(decoded.objects, pods, Settings(**case.get("settings", {})))
-    return compile_sidecar(world, world.index.pods[case["sidecar"]], frozenset(case.get("hosts", ()))), world
+    world, pod, hosts = load_case(path)
+    return compile_sidecar(world, pod, hosts), world
 
 
 def as_text(compiled: Compiled, world: World) -> str:

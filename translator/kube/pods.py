@@ -81,6 +81,7 @@ def _meta(meta: Mapping[str, Any]) -> Meta:
         namespace=meta.get("namespace", "default"),
         labels=meta.get("labels") or {},
         annotations={name: text for name, text in annotations.items() if name.startswith(_READ)},
+        uid=meta.get("uid", ""),
         created=datetime.fromisoformat(meta["creationTimestamp"]) if meta.get("creationTimestamp") else None,
     )
 
