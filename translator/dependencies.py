@@ -7,7 +7,7 @@ puts these beside each config, ``translator.reconcile`` keeps them until the sid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from smi.access import TrafficTarget
@@ -18,7 +18,7 @@ from translator.retries import route_groups
 from translator.scope import ways
 from translator.splits import effective_splits
 from translator.subjects import bindings_of
-from translator.world import World
+from translator.world import Named, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -65,7 +65,10 @@ def _of_target(world: World, target: TrafficTarget) -> Iterator[ObjectVersion]:
 
 
 def _of_routes(world: World, namespace: str, references: Iterable[tuple[str, str]]) -> Iterator[ObjectVersion]:
-    tables = {"HTTPRouteGroup": world.objects.groups, "TCPRoute": world.objects.tcp_routes}
+    tables: dict[str, Mapping[str, Named]] = {
+        "HTTPRouteGroup": world.objects.groups,
+        "TCPRoute": world.objects.tcp_routes,
+    }
     for kind, name in references:
         route = tables[kind].get(f"{namespace}/{name}") if kind in tables else None
         if route is not None:

@@ -82,6 +82,11 @@ class Slot:
         self._urgent = False
         self._answered = 0.0
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether what the sidecar should run on is what it refused."""
+        return self.desired is not None and self.refused is not None and same(self.desired, self.refused)
+
     def offer(self, config: Config, *, urgent: bool = False) -> None:
         """``config`` (its version does not count) is what the sidecar should have; ``urgent``: it asked for it."""
         if self.desired is None and self._hello.version and self._hello.digest == digest(config):
@@ -97,7 +102,7 @@ class Slot:
             return None
         if self.acknowledged is not None and same(wanted, self.acknowledged):
             return None
-        if self.refused is not None and same(wanted, self.refused):
+        if self.is_refused:
             return None
         if self._urgent:
             return max(0.0, self._answered + ANSWER_SPACING - now)

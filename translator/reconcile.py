@@ -24,6 +24,7 @@ from proxy.contract.config import Config, Trust, spiffe_id
 from proxy.contract.messages import Hello, Nack
 from smi.workloads import Pod
 from translator.compiler import Compiled
+from translator.dependencies import ObjectVersion
 from translator.findings import Finding
 from translator.identity.rollout import SidecarTrust
 from translator.publish import Slot
@@ -61,14 +62,18 @@ class Subscriber:
     """
 
     __slots__ = (
+        "_objects",
         "acknowledged",
         "changed",
+        "compiled_from",
         "connected_since",
         "findings",
         "hosts",
         "identity",
         "issuer",
+        "objects",
         "pod",
+        "programmed",
         "refusal",
         "slot",
     )
@@ -85,6 +90,52 @@ class Subscriber:
         self.connected_since: datetime | None = None
         self.refusal: Refusal | None = None
         self.findings: tuple[Finding, ...] = ()
+        self.compiled_from: World | None = None
+        self.objects: frozenset[ObjectVersion] = frozenset()
+        """What its newest config is made of, which is of the world ``compiled_from``."""
+        self.programmed: frozenset[ObjectVersion] = frozenset()
+        """What the config that it acknowledged is made of."""
+        self._objects: dict[int, frozenset[ObjectVersion]] = {}
+
+    @property
+    def refuses(self) -> Refusal | None:
+        """Why the sidecar does not take what it should run on, if it has said so."""
+        return self.refusal if self.slot.is_refused else None
+
+    def offer(self, compiled: Compiled, world: World, *, urgent: bool) -> None:
+        """It should run on ``compiled``, which is of ``world``."""
+        self.findings, self.objects, self.compiled_from = compiled.findings, compiled.objects, world
+        self.slot.offer(compiled.config, urgent=urgent)
+        if self.slot.desired is not None:
+            # Another object may well be the same config: what was acknowledged is of this one then, too.
+            self._objects[self.slot.desired.version] = compiled.objects
+        self.settle()
+
+    def refused(self, nack: Nack, refusal: Refusal) -> None:
+        """It stays with what it had, or with what is not known here."""
+        before = self.slot.desired
+        self.refusal = refusal
+        self.slot.nack(nack)
+        if before is not None and self.slot.desired is not None and before.version in self._objects:
+            self._objects[self.slot.desired.version] = self._objects[before.version]
+        if self.slot.acknowledged is None:
+            self.programmed = frozenset()
+        self.settle()
+
+    def settle(self) -> None:
+        """After the slot changed: what is in force, and its writer looks again."""
+        slot = self.slot
+        if slot.acknowledged is not None:
+            self.acknowledged = slot.acknowledged
+            self.programmed = self._objects.get(slot.acknowledged.version, self.programmed)
+        kept = {one.version for one in (slot.acknowledged, slot.in_flight, slot.desired) if one is not None}
+        self._objects = {version: objects for version, objects in self._objects.items() if version in kept}
+        self.changed.set()
+
+    def reopened(self, slot: Slot) -> None:
+        """A new stream, whose sidecar may have been told things by another controller meanwhile."""
+        self.slot = slot
+        self._objects = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +161,8 @@ class Reconciler:
         """A part of every config."""
         self.subscribers: dict[str, Subscriber] = {}
         self.counts = Counts()
+        self.revision = 0
+        """Another number after whatever changed here: who looks now and then sees by it whether to look closer."""
         self.clock = clock
         self._compile = compile_sidecar
         self._asked: dict[str, None] = {}
@@ -119,6 +172,7 @@ class Reconciler:
     def world_changed(self, world: World) -> None:
         """From now on sidecars are compiled from ``world``."""
         self.world = world
+        self.revision += 1
         for key in [key for key, known in self.subscribers.items() if self._gone(known)]:
             del self.subscribers[key]
         self._marked.update(dict.fromkeys(self.subscribers))
@@ -152,8 +206,9 @@ class Reconciler:
         if subscriber is None or subscriber.identity != identity:
             subscriber = self.subscribers[pod] = Subscriber(pod, identity)
         subscriber.issuer = issuer
-        subscriber.slot = Slot(hello, floor)
+        subscriber.reopened(Slot(hello, floor))
         subscriber.connected_since = datetime.now(UTC)
+        self.revision += 1
         subscriber.hosts = {}
         self.asked(subscriber, hello.hosts)
         return subscriber
@@ -161,6 +216,7 @@ class Reconciler:
     def closed(self, subscriber: Subscriber) -> None:
         """The subscriber's newest stream ended."""
         subscriber.connected_since = None
+        self.revision += 1
         if self._gone(subscriber):
             self.subscribers.pop(subscriber.pod, None)
 
@@ -179,16 +235,16 @@ class Reconciler:
         self.counts.acks += 1
         if not subscriber.slot.ack(version):
             log.warning("stray ack pod=%s version=%d", subscriber.pod, version)
-        self._note(subscriber)
+        subscriber.settle()
+        self.revision += 1
 
     def nacked(self, subscriber: Subscriber, nack: Nack) -> None:
         """The sidecar refused a push and runs on with what it had."""
         self.counts.nacks += 1
         reason = nack.reason[:MAX_REASON_CHARS]
         log.warning("nack pod=%s version=%d current=%d reason=%s", subscriber.pod, nack.version, nack.current, reason)
-        subscriber.refusal = Refusal(version=nack.version, reason=reason, at=datetime.now(UTC))
-        subscriber.slot.nack(nack)
-        self._note(subscriber)
+        subscriber.refused(nack, Refusal(version=nack.version, reason=reason, at=datetime.now(UTC)))
+        self.revision += 1
 
     async def run(self) -> None:
         """Recompiles what is marked, until cancelled."""
@@ -235,15 +291,8 @@ class Reconciler:
         compiled = self.compiled(pod, frozenset(subscriber.hosts))
         if compiled is None:
             return
-        subscriber.findings = compiled.findings
-        subscriber.slot.offer(compiled.config, urgent=urgent)
-        self._note(subscriber)
-
-    def _note(self, subscriber: Subscriber) -> None:
-        """After the slot changed: its writer looks again."""
-        if subscriber.slot.acknowledged is not None:
-            subscriber.acknowledged = subscriber.slot.acknowledged
-        subscriber.changed.set()
+        subscriber.offer(compiled, world, urgent=urgent)
+        self.revision += 1
 
     def _gone(self, subscriber: Subscriber) -> bool:
         known = self.world is None or subscriber.pod in self.world.index.pods
