@@ -98,6 +98,13 @@ class FakeApiServer:
             if name in self.collections[path]:
                 return web.json_response({"message": "already exists"}, status=409)
             self.put(path, name, body)
+        if request.method == "PUT":
+            if name not in self.collections[path]:
+                return web.json_response({"message": "not found"}, status=404)
+            known = self.collections[path][name]["metadata"]["resourceVersion"]
+            if body["metadata"].get("resourceVersion") != known:
+                return web.json_response({"message": "the object has been modified"}, status=409)
+            self.put(path, name, body)
         return web.json_response(self.collections[path].get(name, {}))
 
     async def _watch(self, request: web.Request, path: str) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -115,7 +115,7 @@ class Leader:
         self._lease: Object | None = None
         self._said = ""
 
-    async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def lead(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Runs ``work`` whenever the Lease is ours and cancels it when that ends, until cancelled itself.
 
         What ``work`` raises ends it all; it has given the Lease back then.
@@ -127,7 +127,7 @@ class Leader:
             self.leading = True
             try:
                 async with asyncio.TaskGroup() as group:
-                    working = group.create_task(_ever(work), name="what the leader does")
+                    working = group.create_task(work(), name="what the leader does")
                     await self._keep()
                     working.cancel()
             finally:
@@ -193,10 +193,6 @@ class Leader:
                 lease = await self._api.get(self._path)
                 if (lease.get("spec") or {}).get("holderIdentity") == self._election.identity:
                     await self._api.replace(self._path, self._election.released(lease, _stamp()))
-
-
-async def _ever(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 def _lease(lease: Object | None, spec: dict[str, Any]) -> Object:
