@@ -93,6 +93,8 @@ class FakeApiServer:
         self.bodies.append(body)
         if request.path in self.answers:
             return web.json_response(self.answers[request.path])
+        if request.path.endswith("/status"):
+            return self._write_status(request.path, body)
         if request.method == "POST":
             name = body["metadata"]["name"]
             if name in self.collections[path]:
@@ -106,6 +108,16 @@ class FakeApiServer:
                 return web.json_response({"message": "the object has been modified"}, status=409)
             self.put(path, name, body)
         return web.json_response(self.collections[path].get(name, {}))
+
+    def _write_status(self, path: str, body: Object) -> web.Response:
+        """Objects of namespaces stand in the collection over all of them."""
+        _, name, _ = path.rsplit("/", 2)
+        root, _, rest = path.partition("/namespaces/")
+        collection = f"{root}/{rest.split('/')[1]}"
+        if name not in self.collections.get(collection, {}):
+            return web.json_response({"message": "not found"}, status=404)
+        self.put(collection, name, {**self.collections[collection][name], "status": body["status"]})
+        return web.json_response(self.collections[collection][name])
 
     async def _watch(self, request: web.Request, path: str) -> web.StreamResponse:
         response = web.StreamResponse()

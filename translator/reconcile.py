@@ -184,6 +184,11 @@ class Reconciler:
         self._marked.update(dict.fromkeys(self.subscribers))
         self._work.set()
 
+    @property
+    def settled(self) -> bool:
+        """Whether every sidecar has been compiled for since the last change."""
+        return not self._marked and not self._asked
+
     def sidecar_trust(self) -> list[SidecarTrust] | None:
         """What each sidecar trusts and holds, None while the world is not known.
 

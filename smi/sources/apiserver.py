@@ -31,6 +31,7 @@ CHUNK: Final = 1 << 16
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
 """Media types of bodies."""
 
 Object = dict[str, Any]
@@ -85,6 +86,10 @@ class ApiServer:
     async def create(self, path: str, body: Mapping[str, Any]) -> Object:
         """POST to a collection."""
         return await self.send("POST", path, body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> Object:
+        """PUT; refused with 409 where ``metadata.resourceVersion`` is not the newest."""
+        return await self.send("PUT", path, body)
 
     async def patch(self, path: str, body: object, kind: str) -> Object:
         """PATCH with a body of the media type ``kind``."""

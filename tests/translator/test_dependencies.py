@@ -23,7 +23,14 @@ SMI = ("TrafficSplit", "TrafficTarget", "IdentityBinding", "HTTPRouteGroup", "TC
 
 def smi_objects(world: World) -> list[tuple[str, Named]]:
     objects = world.objects
-    tables: tuple[Mapping[str, Named], ...] = (objects.splits, objects.targets, objects.bindings, objects.groups, objects.tcp_routes, objects.udp_routes)
+    tables: tuple[Mapping[str, Named], ...] = (
+        objects.splits,
+        objects.targets,
+        objects.bindings,
+        objects.groups,
+        objects.tcp_routes,
+        objects.udp_routes,
+    )
     return [(kind, thing) for kind, table in zip(SMI, tables, strict=True) for thing in table.values()]
 
 

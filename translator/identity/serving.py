@@ -48,6 +48,15 @@ def serving_context(authority: Authority, lifetime: timedelta = LEAF_LIFETIME) -
     return context
 
 
+def calling_context(authority: Authority, lifetime: timedelta = LEAF_LIFETIME) -> ssl.SSLContext:
+    """A client context towards other controllers, with a new certificate. Whom it reaches ``peer_of`` has to tell."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # names of controllers are SPIFFE IDs
+    _trust(context, authority)
+    use_pair(context, *authority.issue_controller(lifetime))
+    return context
+
+
 def use_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Gives a context its certificate and key (PEM), which are on no disk."""
     descriptor = os.memfd_create("controller", os.MFD_CLOEXEC)  # load_cert_chain takes paths only
@@ -98,10 +107,14 @@ class ControlSite:
 
 def peer_of(request: web.Request, authority: Authority) -> Peer:
     """Who sent ``request``, by its client certificate. Raises ``PeerRejected`` if it has none that is valid."""
-    connection = request.get_extra_info("ssl_object")
+    return peer_at(request.get_extra_info("ssl_object"), authority)
+
+
+def peer_at(connection: ssl.SSLObject | None, authority: Authority) -> Peer:
+    """Who is at the other end of ``connection``. Raises ``PeerRejected``."""
     der = connection.getpeercert(binary_form=True) if connection is not None else None
     if not der:
-        raise PeerRejected("no client certificate")
+        raise PeerRejected("no certificate")
     return verify_peer(der, authority.trust_domain, authority.now())
 
 

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import get_args
@@ -58,6 +59,7 @@ async def _run(given: argparse.Namespace) -> None:
             log_level=given.proxy_log_level,
         ),
         namespace=given.namespace,
+        pod=os.environ.get("POD_NAME", "") or socket.gethostname(),
         folder=given.folder,
         report_seconds=given.report_seconds,
     )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 from aiohttp import web
 
 from proxy.contract.config import File, Trust
@@ -30,8 +31,13 @@ from translator.identity.wanted import IdentityOptions
 from translator.kube.admission import webhook as admission
 from translator.kube.admission.authority import WebhookAuthority
 from translator.kube.casecret import CaSecret
+from translator.kube.leader import Leader
+from translator.kube.peers import Peers, complete, for_peers
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
+from translator.kube.status.progress import Progress
+from translator.kube.status.subscribed import progress
+from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
 from translator.reconcile import Reconciler
 from translator.roster import Roster
@@ -43,6 +49,9 @@ QUIET_SECONDS = 0.1
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics"})
 """Pages for the kubelet and for Prometheus."""
+
+PROGRESS_PATH = "/v1/progress"
+"""On the control port, for other controllers."""
 
 log = logging.getLogger("translator.controller")
 
@@ -62,6 +71,9 @@ class Controller:
         )
         self.reviews = TokenReviews(api)
         self.source = KubernetesSource(api, self._changed)
+        self.peers = Peers(
+            options.pod, options.namespace, options.control_port, lambda: self.source.pods, lambda: rotation.authority
+        )
         self._settings = options.mesh
         self._foreseen = compiled(World.of(settings=options.mesh))
         self._dirty = asyncio.Event()
@@ -89,6 +101,16 @@ class Controller:
         for line in problems.news(self.problems, found):
             log.warning("%s", line)
         self.problems = found
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the world is what the source has."""
+        return self.source.synced and not self._dirty.is_set()
+
+    async def progress_elsewhere(self) -> list[Progress] | None:
+        """How far the other controllers' sidecars are, None if not all answer."""
+        answers = complete(await self.peers.ask(PROGRESS_PATH))
+        return None if answers is None else [msgspec.json.decode(answer, type=Progress) for answer in answers]
 
     def _changed(self) -> None:
         self._dirty.set()
@@ -131,6 +153,16 @@ async def run(api: ApiServer, options: Options) -> None:
     await web.TCPSite(runners[1], None, options.admin_port).start()
     context = webhooks.context()
     await web.TCPSite(runners[2], None, options.webhook_port, ssl_context=context).start()
+    leader = Leader(api, options.namespace, options.pod)
+    writer = StatusWriter(
+        api,
+        controller.source,
+        controller.reconciler,
+        fresh=lambda: controller.fresh,
+        peers=controller.progress_elsewhere,
+        several=lambda: bool(controller.peers.others()),
+        instance=options.pod,
+    )
     log.info("serving control=%d admin=%d", options.control_port, options.admin_port)
     try:
         async with asyncio.TaskGroup() as group:
@@ -142,6 +174,7 @@ async def run(api: ApiServer, options: Options) -> None:
                 group.create_task(webhooks.heal(), name="caBundle"),
                 group.create_task(webhooks.keep(context), name="webhook certificate"),
                 group.create_task(_keep_identity(controller), name="identity"),
+                group.create_task(leader.lead(writer.run), name="status"),
                 group.create_task(control.keep_tidy(controller.collector, controller.reconciler), name="traffic"),
             ]
             await stop.wait()
@@ -165,8 +198,15 @@ async def _runners(controller: Controller, api: ApiServer) -> list[web.AppRunner
         found = await api.get(f"/api/v1/namespaces/{namespace}")
         return found["metadata"].get("annotations") or {}
 
+    async def own_progress(_: web.Request) -> bytes:
+        return msgspec.json.encode(progress(controller.reconciler))
+
+    streams = control.control_application(
+        rotation, controller.reconciler, controller.collector, controller.reviews.verify
+    )
+    streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
     return await control.set_up(
-        control.control_application(rotation, controller.reconciler, controller.collector, controller.reviews.verify),
+        streams,
         pages.application(controller, controller.options.admin_port, PUBLIC),
         admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
     )

@@ -19,6 +19,9 @@ class Options:
     namespace: str = "smi-mesh"
     """Where the mesh's own objects are."""
 
+    pod: str = ""
+    """Which of several controllers this is."""
+
     folder: Path = Path("/run/smi-mesh")
     """A tmpfs: the CA's files, and what is in force of them."""
 

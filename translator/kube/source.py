@@ -7,7 +7,8 @@ Neighbours: ``smi.sources.reflector`` (list and watch), ``smi.decode`` (meaning)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from smi.decode import decode_object
@@ -17,7 +18,7 @@ from smi.sources.apiserver import ApiServer, Object
 from smi.sources.reflector import Reflector
 from smi.wire.access import Binding, Target
 from smi.wire.core import WireNamespace, WireService
-from smi.wire.kinds import ACCESS, SPECS, SPLIT, Convertible, SmiObject
+from smi.wire.kinds import ACCESS, SMI_KINDS, SPECS, SPLIT, Convertible, SmiObject
 from smi.wire.specs import TCP, UDP, Group
 from smi.wire.split import QuantitySplit, WholeSplit
 from smi.workloads import Pod
@@ -38,14 +39,37 @@ class Named(Protocol):
         """Its name."""
 
 
-class Mirror:
-    """One collection, decoded. ``changed`` is called after each change."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What an SMI object says of itself beside its meaning, read or not. ``path`` is its own at the API server."""
 
-    def __init__(self, read: Callable[[Object], Named | list[Problem] | None], told: Callable[[], None]) -> None:
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    path: str
+    uid: str
+    generation: int
+    status: Mapping[str, Any]
+
+
+class Mirror:
+    """One collection, decoded. ``changed`` is called after each change.
+
+    ``know`` reads what is kept of each object beside, readable or not.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Object], Named | list[Problem] | None],
+        told: Callable[[], None],
+        know: Callable[[Object], Known] | None = None,
+    ) -> None:
         self.objects: dict[Key, Named] = {}
         self.problems: dict[Key, tuple[Problem, ...]] = {}
+        self.known: dict[Key, Known] = {}
         self.synced = False
-        self._read, self._told = read, told
+        self._read, self._told, self._know = read, told, know
 
     def listed(self, objects: list[Object]) -> None:
         """See ``smi.sources.reflector.Sink``."""
@@ -70,11 +94,14 @@ class Mirror:
     def _forget(self, key: Key) -> None:
         self.objects.pop(key, None)
         self.problems.pop(key, None)
+        self.known.pop(key, None)
 
     def _take(self, thing: Object) -> bool:
         """Whether anything is other than before."""
         key = _key(thing)
         before, wrong = self.objects.get(key), self.problems.pop(key, ())
+        if self._know is not None:
+            self.known[key] = self._know(thing)
         found = self._read(thing)
         if isinstance(found, list):
             self.problems[key] = tuple(found)
@@ -93,8 +120,9 @@ class KubernetesSource:
         self._changed = told
         self._pods = Mirror(running_pod, self._told)
         self._mirrors = [
-            Mirror(_reader(kind, model_of), self._told) for kind, model_of, _, _ in COLLECTIONS
-        ]  # fmt: skip
+            Mirror(_reader(kind, model_of), self._told, _knower(kind, path) if kind in SMI_KINDS else None)
+            for kind, model_of, path, _ in COLLECTIONS
+        ]
         self._reflectors = [Reflector(api, "/api/v1/pods", self._pods)]
         for mirror, (_, _, path, absent) in zip(self._mirrors, COLLECTIONS, strict=True):
             self._reflectors.append(Reflector(api, path, mirror, absent=absent))
@@ -118,6 +146,13 @@ class KubernetesSource:
     def pods(self) -> tuple[Pod, ...]:
         """Pods that run."""
         return tuple(pod for pod in self._pods.objects.values() if isinstance(pod, Pod))
+
+    def smi_objects(self) -> Iterator[tuple[Known, Named | None, tuple[str, ...]]]:
+        """Every SMI object, what it means as far as that is known, and why it cannot be read."""
+        for mirror in self._mirrors:
+            for key, known in mirror.known.items():
+                problems = tuple(f"{one.field}: {one.message}" for one in mirror.problems.get(key, ()))
+                yield known, mirror.objects.get(key), problems
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -172,6 +207,27 @@ def _reader(
         return decode_object(thing, model_of(thing), f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}")
 
     return read
+
+
+def _knower(kind: str, collection: str) -> Callable[[Object], Known]:
+    root, _, plural = collection.rpartition("/")
+    api_version = root.removeprefix("/apis/")
+
+    def know(thing: Object) -> Known:
+        namespace, name = _key(thing)
+        meta = thing["metadata"]
+        return Known(
+            api_version=api_version,
+            kind=kind,
+            namespace=namespace,
+            name=name,
+            path=f"{root}/namespaces/{namespace}/{plural}/{name}",
+            uid=str(meta.get("uid", "")),
+            generation=int(meta.get("generation") or 0),
+            status=thing.get("status") or {},
+        )
+
+    return know
 
 
 def _key(thing: Object) -> Key:

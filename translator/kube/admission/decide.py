@@ -37,7 +37,7 @@ def decide(pod: Mapping[str, Any], namespace: str, inherited: Mapping[str, str],
     if namespace in NEVER or namespace == settings.namespace:
         return Decision(inject=False, why=f"pods of {namespace} never get a sidecar")
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
-    if not _wanted(annotations, inherited, settings):
+    if not wanted(annotations, inherited, linkerd_alias=settings.linkerd_alias):
         return Decision(inject=False, why=f"neither the pod nor its namespace says {INJECT}: {ENABLED}")
     if has_sidecar(spec):
         return Decision(inject=False, why="it has a sidecar already")
@@ -51,8 +51,9 @@ def decide(pod: Mapping[str, Any], namespace: str, inherited: Mapping[str, str],
     return Decision(inject=True)
 
 
-def _wanted(annotations: Mapping[str, str], inherited: Mapping[str, str], settings: Injected) -> bool:
-    names = (INJECT, ALIAS) if settings.linkerd_alias else (INJECT,)
+def wanted(annotations: Mapping[str, str], inherited: Mapping[str, str], *, linkerd_alias: bool = True) -> bool:
+    """Whether a pod with ``annotations`` in a namespace with ``inherited`` asks for a sidecar."""
+    names = (INJECT, ALIAS) if linkerd_alias else (INJECT,)
     for said in (annotations, inherited):
         for name in names:
             if name in said:

@@ -1,0 +1,215 @@
+"""What the leader writes to an API server: once, by its own field manager, and only what is other than before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from apiserver import FakeApiServer, serving
+from eventually import eventually
+
+from proxy.contract.messages import Hello
+from translator.compiler import compile_sidecar
+from translator.kube.source import COLLECTIONS, KubernetesSource
+from translator.kube.status.progress import Progress
+from translator.kube.status.writer import StatusWriter
+from translator.reconcile import Reconciler, Subscriber
+from translator.world import World
+
+SPLITS, SERVICES = "/apis/split.smi-spec.io/v1alpha4/trafficsplits", "/api/v1/services"
+GROUPS, PODS = "/apis/specs.smi-spec.io/v1alpha4/httproutegroups", "/api/v1/pods"
+WEB = "/apis/split.smi-spec.io/v1alpha4/namespaces/shop/trafficsplits/web"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+
+
+def split(generation: int = 1, leaf: str = "v1") -> dict[str, Any]:
+    spec = {"service": "web", "backends": [{"service": leaf, "weight": 1}]}
+    return {"metadata": {"name": "web", "namespace": "shop", "uid": "u", "generation": generation}, "spec": spec}
+
+
+def service(name: str) -> dict[str, Any]:
+    spec = {"selector": {"app": name}, "clusterIP": "10.96.0.9", "ports": [{"port": 80}]}
+    return {"metadata": {"name": name, "namespace": "shop", "uid": name}, "spec": spec}
+
+
+def pod(name: str, *, sidecar: bool = True) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "shop", "uid": name, "annotations": {"smi-mesh.io/inject": "enabled"}}
+    spec = {"containers": [{"name": "c"}], "initContainers": [{"name": "smi-mesh-proxy"}] if sidecar else []}
+    conditions = [{"type": "Ready", "status": "True"}]
+    return {
+        "metadata": meta,
+        "spec": spec,
+        "status": {"podIP": "10.1.0.9", "phase": "Running", "conditions": conditions},
+    }
+
+
+class Controller:
+    """A source, a reconciler and the writer, without the rest."""
+
+    def __init__(self, server: FakeApiServer) -> None:
+        self.server = server
+        self.reconciler = Reconciler(compile_sidecar)
+        self.elsewhere: list[Progress] | None = []
+        self.source: KubernetesSource
+        self.writer: StatusWriter
+
+    def changed(self) -> None:
+        self.reconciler.world_changed(World.of(self.source.objects, self.source.pods))
+
+    async def look(self) -> None:
+        """As soon as it can be said."""
+
+        deadline = asyncio.get_running_loop().time() + 10
+        while not await self.writer.look():
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.005)
+
+    async def put(self, path: str, name: str, thing: dict[str, Any]) -> None:
+        """Changes an object and waits until the controller has it."""
+        revision = self.reconciler.revision
+        self.server.put(path, name, thing)
+        await eventually(lambda: self.reconciler.revision != revision)
+
+    def status(self, path: str = SPLITS, name: str = "web") -> dict[str, Any]:
+        found: dict[str, Any] = self.server.collections[path][name].get("status", {})
+        return found
+
+    def condition(self, kind: str, path: str = SPLITS, name: str = "web") -> tuple[str, str, str]:
+        (found,) = [one for one in self.status(path, name)["conditions"] if one["type"] == kind]
+        return found["status"], found["reason"], found["message"]
+
+    def connected(self) -> Subscriber:
+        """The sidecar of shop/client opens a stream and asks for the Service web."""
+        return self.reconciler.opened("shop/client", "spiffe://cluster.local/ns/shop/sa/default", Hello(hosts=("web",)))
+
+    def events(self) -> list[tuple[str, str, str]]:
+        found = self.server.collections[EVENTS].values()
+        return sorted((one["regarding"]["kind"], one["regarding"]["name"], one["reason"]) for one in found)
+
+    def statuses_written(self) -> int:
+        return sum(path.partition("?")[0].endswith("/status") for verb, path in self.server.asked if verb == "PATCH")
+
+
+@asynccontextmanager
+async def controller() -> AsyncIterator[Controller]:
+    server = FakeApiServer(PODS, EVENTS, *(path for _, _, path, _ in COLLECTIONS))
+    for name in ("web", "v1"):
+        server.put(SERVICES, name, service(name))
+    server.put(SPLITS, "web", split())
+    found = Controller(server)
+    async with serving(server) as api:
+        found.source = KubernetesSource(api, found.changed)
+        found.writer = StatusWriter(
+            api,
+            found.source,
+            found.reconciler,
+            fresh=lambda: found.source.synced,
+            peers=lambda: asyncio.sleep(0, found.elsewhere),
+            several=lambda: False,
+            instance="c-1",
+        )
+        tasks = [asyncio.ensure_future(found.source.run()), asyncio.ensure_future(found.reconciler.run())]
+        try:
+            await eventually(lambda: found.reconciler.world is not None)
+            await eventually(lambda: server.watches == len(COLLECTIONS) + 1)
+            yield found
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_status_is_written_once_under_our_own_name() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.look()
+            assert one.status()["observedGeneration"] == 1
+            assert one.status()["summary"] == "v1=1"
+            assert one.condition("Programmed") == ("True", "NoSidecars", "it concerns no sidecar now")
+            ((verb, path),) = [asked for asked in one.server.asked if "/status" in asked[1]]
+            assert (verb, path) == (
+                "PATCH",
+                f"{WEB}/status?fieldManager=smi-mesh-controller&force=true",
+            )
+            (body,) = [body for body in one.server.bodies if "status" in body]
+            assert set(body) == {"apiVersion", "kind", "metadata", "status"}, "the spec is its author's"
+            await eventually(lambda: one.status() == next(one.source.smi_objects())[0].status)
+            await one.look()
+            assert one.statuses_written() == 1
+
+    asyncio.run(scene())
+
+
+def test_programmed_waits_for_every_sidecar_and_this_generation() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(PODS, "client", pod("client"))
+            sidecar = one.connected()
+            await one.look()
+            assert one.condition("Programmed") == (
+                "False",
+                "Pending",
+                "0 of 1 sidecars run on it; waiting for shop/client",
+            )
+            one.reconciler.acked(sidecar, sidecar.slot.take(0.0).version)
+            await one.look()
+            assert one.condition("Programmed") == ("True", "Programmed", "1 of 1 sidecars run on it")
+            await one.put(SPLITS, "web", split(generation=2, leaf="web"))
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("False", "Pending")
+            assert one.status()["observedGeneration"] == 2
+
+    asyncio.run(scene())
+
+
+def test_other_controllers_sidecars_count_too() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            one.elsewhere = None
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("Unknown", "Unknown")
+            one.elsewhere = [Progress(settled=False)]
+            assert not await one.writer.look(), "it has not settled there"
+            one.elsewhere = [Progress(settled=True)]
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("True", "NoSidecars")
+
+    asyncio.run(scene())
+
+
+def test_what_is_wrong_is_said_once() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(SPLITS, "web", split(leaf="nowhere"))
+            await one.put(GROUPS, "bad", {"metadata": {"name": "bad", "namespace": "shop"}, "spec": {"matches": "no"}})
+            await one.put(PODS, "old", pod("old", sidecar=False))
+            await one.look()
+            await one.look()
+            assert one.events() == [
+                ("HTTPRouteGroup", "bad", "Invalid"),
+                ("Pod", "old", "NotInjected"),
+                ("TrafficSplit", "web", "ServiceNotFound"),
+                ("TrafficSplit", "web", "WeightsZero"),
+            ]
+            assert one.condition("Accepted", GROUPS, "bad")[:2] == ("False", "Invalid")
+            assert one.condition("ResolvedRefs")[:2] == ("False", "ServiceNotFound")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("status", [403, 404, 409, 500])
+def test_what_cannot_be_written_is_tried_again(status: int) -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            one.server.faults.append(web.Response(status=status, text=json.dumps({"message": "no"})))
+            await one.look()
+            assert one.status() == {}
+            await one.look()
+            assert one.status()["observedGeneration"] == 1
+
+    asyncio.run(scene())

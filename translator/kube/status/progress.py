@@ -1,0 +1,87 @@
+"""How many of the sidecars that an object concerns run on it. Pure.
+
+Each controller knows its own sidecars and says so in a ``Progress``; the leader puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from translator.dependencies import ObjectVersion
+
+SHOWN = 3
+"""Pods that a message names; of the others it says how many."""
+
+Key = tuple[str, str, str]
+"""Kind, namespace and name."""
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One version of one object at one controller.
+
+    ``concerned`` sidecars have it in their newest config, ``programmed`` of these have acknowledged that.
+    ``waiting`` and ``refused`` (pod, reason) name some of the others.
+    """
+
+    version: ObjectVersion
+    concerned: int
+    programmed: int
+    waiting: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+class Away(Struct, frozen=True, kw_only=True):
+    """A sidecar that was connected once, is not now, and ran on something that depends on ``objects``."""
+
+    pod: str
+    objects: tuple[ObjectVersion, ...]
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """``settled``: every sidecar here has been compiled for since the last change."""
+
+    settled: bool
+    connected: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    away: tuple[Away, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Count:
+    """All controllers' sidecars together; ``versions`` is how many run on which (uid, generation)."""
+
+    concerned: int = 0
+    versions: dict[tuple[str, int], int] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def together(parts: Iterable[Progress]) -> Mapping[Key, Count]:
+    """Of all controllers. A sidecar that is away from one and connected to another counts at the latter only."""
+    everywhere = tuple(parts)
+    connected = {pod for part in everywhere for pod in part.connected}
+    counts: dict[Key, Count] = {}
+    for part in everywhere:
+        for row in part.rows:
+            count = counts.setdefault(key_of(row.version), Count())
+            count.concerned += row.concerned
+            version = row.version.uid, row.version.generation
+            count.versions[version] = count.versions.get(version, 0) + row.programmed
+            count.waiting += row.waiting
+            count.refused += row.refused
+        for gone in part.away:
+            if gone.pod not in connected:
+                connected.add(gone.pod)
+                for version_away in gone.objects:
+                    count = counts.setdefault(key_of(version_away), Count())
+                    count.concerned += 1
+                    count.waiting.append(f"{gone.pod} (not connected)")
+    return counts
+
+
+def key_of(version: ObjectVersion) -> Key:
+    """Which object it is a version of."""
+    return version.kind, version.namespace, version.name

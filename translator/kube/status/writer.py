@@ -1,0 +1,147 @@
+"""Tells the cluster how its SMI objects stand: the leader's work.
+
+Looks a moment after something changed, so that a change that every sidecar takes at once is written once. Only a
+status that is other than what is there is written, by server-side apply under our own field manager; ``spec`` never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from smi.sources.apiserver import APPLY, ApiError, ApiServer
+from translator.kube.names import CONTROLLER
+from translator.kube.source import Known, KubernetesSource
+from translator.kube.status.conditions import status_of
+from translator.kube.status.events import Remark, Said, event_of, path_of
+from translator.kube.status.progress import Progress
+from translator.kube.status.standing import Standings
+from translator.kube.status.subscribed import progress
+from translator.reconcile import Reconciler
+
+SETTLE_SECONDS: Final = 0.25
+"""After a change, before the first look: sidecars acknowledge within some milliseconds."""
+
+POLL_SECONDS: Final = 0.1
+PEERS_SECONDS: Final = 2.0
+"""Between looks at other controllers' sidecars, of whose changes nothing is heard here."""
+
+IDLE_SECONDS: Final = 60.0
+"""Between looks when nothing has changed: a status that somebody else wrote is mended, an Event said again."""
+
+SHARE: Final = 10.0
+"""A look that took a second is followed by as many without one: statuses must not cost what traffic needs."""
+
+AT_ONCE: Final = 8
+"""Requests to the API server."""
+
+log = logging.getLogger("translator.status")
+
+Peers = Callable[[], Awaitable[Sequence[Progress] | None]]
+
+
+class StatusWriter:
+    """``fresh`` tells whether the reconciler's world is what ``source`` has, ``several`` whether there are other
+    controllers; ``peers`` asks these, None if not all answered. ``instance`` is this controller's pod.
+    """
+
+    def __init__(
+        self,
+        api: ApiServer,
+        source: KubernetesSource,
+        reconciler: Reconciler,
+        *,
+        fresh: Callable[[], bool],
+        peers: Peers,
+        several: Callable[[], bool],
+        instance: str,
+    ) -> None:
+        self._api, self._source, self._reconciler = api, source, reconciler
+        self._fresh, self._peers, self._several, self._instance = fresh, peers, several, instance
+        self._said = Said()
+        self._complaints: set[str] = set()
+        self._standings = Standings()
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        seen = -1
+        looked = 0.0
+        cost = 0.0
+        while True:
+            now = time.monotonic()
+            changed = seen != self._reconciler.revision
+            due = changed or now - looked >= (PEERS_SECONDS if self._several() else IDLE_SECONDS)
+            if not due or now - looked < cost * SHARE or not self._fresh():
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            seen = self._reconciler.revision
+            if changed:
+                await asyncio.sleep(SETTLE_SECONDS)
+            began = time.process_time()
+            if not await self.look():
+                seen = -1
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            looked, cost = time.monotonic(), time.process_time() - began
+
+    async def look(self) -> bool:
+        """Writes what is to be written now; False when it cannot be said yet."""
+        world = self._reconciler.world
+        own = progress(self._reconciler)
+        others = await self._peers()
+        if world is None or not self._fresh() or self._reconciler.world is not world:
+            return False
+        parts = None if others is None else [own, *others]
+        if parts is not None and not all(part.settled for part in parts):
+            return False
+        found = self._standings.of(world, self._source, self._reconciler, parts)
+        gate = asyncio.Semaphore(AT_ONCE)
+        now = datetime.now(UTC)
+        stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        writes = []
+        for known, standing in found.objects:
+            status = status_of(standing, known.status, stamp)
+            if status != known.status:
+                writes.append(self._guarded(gate, self._write(known, status)))
+        writes += [
+            self._guarded(gate, self._say(remark, now)) for remark in self._said.news(found.remarks, time.monotonic())
+        ]
+        await _all(writes)
+        return True
+
+    async def _guarded(self, gate: asyncio.Semaphore, work: Awaitable[None]) -> None:
+        async with gate:
+            try:
+                await work
+            except ApiError as error:
+                # Gone or changed meanwhile: the next look sees it. Of anything else one line is enough.
+                if error.status not in (404, 409) and str(error) not in self._complaints:
+                    self._complaints.add(str(error))
+                    log.warning("not written error=%s", error)
+
+    async def _write(self, known: Known, status: dict[str, object]) -> None:
+        body = {
+            "apiVersion": known.api_version,
+            "kind": known.kind,
+            "metadata": {"name": known.name, "namespace": known.namespace, "uid": known.uid},
+            "status": status,
+        }
+        params = {"fieldManager": CONTROLLER, "force": "true"}
+        await self._api.send("PATCH", f"{known.path}/status", body, APPLY, params)
+
+    async def _say(self, remark: Remark, now: datetime) -> None:
+        event = event_of(remark, self._instance, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        try:
+            await self._api.create(path_of(event), event)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        self._said.told(remark, time.monotonic())
+
+
+async def _all(writes: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*writes)
