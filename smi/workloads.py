@@ -68,6 +68,7 @@ class Pod:
     ready: bool = False
     mesh_port: int = 0
     listen_ports: Mapping[int, int] = field(default_factory=dict)
+    node: str = ""
 
     @property
     def meshed(self) -> bool:

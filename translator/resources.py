@@ -8,14 +8,19 @@ from smi.workloads import Pod
 
 POD = "Pod"
 NAMESPACE = "Namespace"
+NODE = "Node"
 SERVICE = "Service"
 TRAFFIC_SPLIT = "TrafficSplit"
 TRAFFIC_TARGET = "TrafficTarget"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
 
+TEMPLATE_HASH = "pod-template-hash"
+"""Label of a Deployment's pods that ends the name of their ReplicaSet."""
+
 _SHORT = {
     POD: ("po",),
     NAMESPACE: ("ns",),
+    NODE: ("no",),
     SERVICE: ("svc",),
     TRAFFIC_SPLIT: ("ts",),
     TRAFFIC_TARGET: ("tt",),
@@ -39,7 +44,7 @@ class NoSuchKind(ValueError):
 
 
 class Resource(NamedTuple):
-    """One object. A Namespace has no namespace; an empty name or namespace in a question stands for all."""
+    """One object. A Namespace or Node has no namespace; an empty name or namespace in a question stands for all."""
 
     kind: str
     namespace: str
@@ -61,7 +66,7 @@ def resource(text: str, namespace: str) -> Resource:
     kind = kind_of(word)
     if slash and not name:
         raise NoSuchKind(f'"{text}" has no name behind the slash')
-    return Resource(kind, "" if kind == NAMESPACE else namespace, name)
+    return Resource(kind, "" if kind in (NAMESPACE, NODE) else namespace, name)
 
 
 def of_pod(pod: Pod, kind: str) -> Resource | None:
@@ -70,8 +75,13 @@ def of_pod(pod: Pod, kind: str) -> Resource | None:
         return Resource(POD, pod.meta.namespace, pod.meta.name)
     if kind == NAMESPACE:
         return Resource(NAMESPACE, "", pod.meta.namespace)
+    if kind == NODE:
+        return Resource(NODE, "", pod.node) if pod.node else None
     if pod.workload_kind == kind:
         return Resource(kind, pod.meta.namespace, pod.workload)
+    revision = pod.meta.labels.get(TEMPLATE_HASH)
+    if kind == "ReplicaSet" and pod.workload_kind == "Deployment" and revision:
+        return Resource(kind, pod.meta.namespace, f"{pod.workload}-{revision}")
     return None
 
 

@@ -46,7 +46,7 @@ def stat(
     With ``source``: what it received from there, as the callers counted it. With ``destination``: what it sent there.
     Raises ``NoSuchKind`` for a question that has no answer, ``NotThere`` for a name that nothing has.
     """
-    groups: dict[Resource, list[Entry]] = {found: [] for found in _existing(observed, asked)}
+    groups: dict[Resource, list[Entry]] = {found: [] for found in existing(observed, asked)}
     for entry, found in _counted(observed, asked, source, destination):
         if covers(asked, found) and (found in groups or asked.kind != POD):
             groups.setdefault(found, []).append(entry)
@@ -89,7 +89,8 @@ def _target(entry: Entry) -> Resource | None:
     return Resource(TRAFFIC_TARGET, namespace, name) if slash else None
 
 
-def _existing(observed: Observed, asked: Resource) -> set[Resource]:
+def existing(observed: Observed, asked: Resource) -> set[Resource]:
+    """The resources that ``asked`` covers and that are there now."""
     objects = observed.world.objects
     tables: dict[str, Iterable[str]] = {SERVICE: objects.services, TRAFFIC_TARGET: objects.targets}
     if asked.kind in tables:
@@ -168,7 +169,7 @@ def routes(observed: Observed, asked: Resource) -> list[RouteRow]:
     """
     if asked.kind in (TRAFFIC_SPLIT, TRAFFIC_TARGET) or not asked.name:
         raise NoSuchKind("routes are those of one workload, pod, namespace or Service: KIND/NAME")
-    if not _existing(observed, asked):
+    if not existing(observed, asked):
         raise NotThere(f'there is no {asked.kind} "{asked.name}"')
     pods = _members(observed, asked)
     names = _possible(observed, asked, pods)

@@ -30,6 +30,8 @@ from translator.identity.serving import ControlSite
 from translator.identity.wanted import IdentityOptions
 from translator.kube.admission import webhook as admission
 from translator.kube.admission.authority import WebhookAuthority
+from translator.kube.aggregated.access import AccessGate
+from translator.kube.aggregated.frontproxy import FrontProxy
 from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
 from translator.kube.peers import Peers, complete, for_peers
@@ -39,9 +41,11 @@ from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import progress
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
+from translator.metricsapi.server import MetricsApi, Seen
+from translator.observed import Observed
 from translator.reconcile import Reconciler
 from translator.roster import Roster
-from translator.traffic import Traffic
+from translator.traffic import Entry, Traffic
 from translator.world import World
 
 QUIET_SECONDS = 0.1
@@ -51,7 +55,8 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/metrics"})
 """Pages for the kubelet and for Prometheus."""
 
 PROGRESS_PATH = "/v1/progress"
-"""On the control port, for other controllers."""
+TRAFFIC_PATH = "/v1/traffic"
+"""On the control port, for other controllers: how far their sidecars are, and what these counted."""
 
 log = logging.getLogger("translator.controller")
 
@@ -112,6 +117,25 @@ class Controller:
         answers = complete(await self.peers.ask(PROGRESS_PATH))
         return None if answers is None else [msgspec.json.decode(answer, type=Progress) for answer in answers]
 
+    async def seen(self, seconds: float) -> Seen | None:
+        """What all controllers' sidecars counted lately; None while the cluster is being read."""
+        world = self.reconciler.world
+        if world is None:
+            return None
+        answers = await self.peers.ask(TRAFFIC_PATH, {"seconds": str(seconds)})
+        window, pods = self.collector.window(seconds), self.roster.known()
+
+        def put_together() -> Observed:
+            entries = window.entries()
+            for answer in answers:
+                if answer is not None:
+                    entries += msgspec.msgpack.decode(answer, type=list[Entry])
+            return Observed(entries=entries, seconds=window.seconds, pods=pods, world=world)
+
+        missing = answers.count(None)
+        partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
+        return Seen(await asyncio.to_thread(put_together), partial)
+
     def _changed(self) -> None:
         self._dirty.set()
 
@@ -143,7 +167,8 @@ async def run(api: ApiServer, options: Options) -> None:
         Rotation, options.folder, IdentityOptions(ca=secret.folder), options.mesh.trust_domain
     )
     controller = Controller(api, options, rotation)
-    runners = await _runners(controller, api)
+    proxy = FrontProxy(api)
+    runners = await _runners(controller, api, proxy)
     site = ControlSite(runners[0], "", options.control_port)
     await rotation.start(
         Outlets(
@@ -153,6 +178,7 @@ async def run(api: ApiServer, options: Options) -> None:
     await web.TCPSite(runners[1], None, options.admin_port).start()
     context = webhooks.context()
     await web.TCPSite(runners[2], None, options.webhook_port, ssl_context=context).start()
+    metrics = ControlSite(runners[3], "", options.metrics_port)
     leader = Leader(api, options.namespace, options.pod)
     writer = StatusWriter(
         api,
@@ -174,6 +200,7 @@ async def run(api: ApiServer, options: Options) -> None:
                 group.create_task(webhooks.heal(), name="caBundle"),
                 group.create_task(webhooks.keep(context), name="webhook certificate"),
                 group.create_task(_keep_identity(controller), name="identity"),
+                group.create_task(proxy.follow(webhooks.certify, metrics.serve), name="front proxy"),
                 group.create_task(leader.lead(writer.run), name="status"),
                 group.create_task(control.keep_tidy(controller.collector, controller.reconciler), name="traffic"),
             ]
@@ -182,13 +209,14 @@ async def run(api: ApiServer, options: Options) -> None:
                 task.cancel()
     finally:
         site.close()
+        metrics.close()
         for runner in runners:
             await runner.cleanup()
     log.info("ended")
 
 
-async def _runners(controller: Controller, api: ApiServer) -> list[web.AppRunner]:
-    """Control, admin and webhooks."""
+async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) -> list[web.AppRunner]:
+    """Control, admin, webhooks and the aggregated API."""
     rotation = controller.rotation
 
     async def annotations(namespace: str) -> Mapping[str, str]:
@@ -204,11 +232,18 @@ async def _runners(controller: Controller, api: ApiServer) -> list[web.AppRunner
     streams = control.control_application(
         rotation, controller.reconciler, controller.collector, controller.reviews.verify
     )
+
+    async def own_traffic(request: web.Request) -> bytes:
+        window = controller.collector.window(float(request.query["seconds"]))
+        return await asyncio.to_thread(lambda: msgspec.msgpack.encode(window.entries()))
+
+    streams.router.add_get(TRAFFIC_PATH, for_peers(lambda: rotation.authority, own_traffic))
     streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
     return await control.set_up(
         streams,
         pages.application(controller, controller.options.admin_port, PUBLIC),
         admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
+        MetricsApi(AccessGate(api, proxy), controller.seen).application(),
     )
 
 

@@ -28,6 +28,7 @@ ORDER: Final = (
     "Service",
     "PodDisruptionBudget",
     "Deployment",
+    "APIService",
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 )
@@ -41,8 +42,12 @@ CLUSTER_WIDE: Final = frozenset(
         "MutatingWebhookConfiguration",
         "ValidatingWebhookConfiguration",
         "Namespace",
+        "APIService",
     }
 )
+
+FOREIGN: Final = "kube-system"
+"""What is there does not go with the mesh's own namespace."""
 
 LABELS: Final = {
     "app.kubernetes.io/name": "smi-mesh",
@@ -94,8 +99,12 @@ def rendered(shipped: Shipped, wanted: Wanted) -> list[Object]:
 
 
 def leftovers(objects: Iterable[Object]) -> list[Object]:
-    """What to delete to be rid of the mesh: what is of the whole cluster, and the namespace with all that is in it."""
-    return [thing for thing in reversed(list(objects)) if thing["kind"] in CLUSTER_WIDE]
+    """What to delete to be rid of the mesh: what is of the whole cluster or elsewhere, and the namespace with the rest."""
+    return [
+        thing
+        for thing in reversed(list(objects))
+        if thing["kind"] in CLUSTER_WIDE or thing["metadata"].get("namespace") == FOREIGN
+    ]
 
 
 def text_of(objects: Iterable[Object]) -> str:

@@ -17,6 +17,7 @@ AUDIENCE: Final = "identity.smi-mesh.io"
 CA_SECRET: Final = "smi-mesh-identity"
 WEBHOOK_SECRET: Final = "smi-mesh-webhook"
 WEBHOOK_SERVICE: Final = "smi-mesh-webhook"
+METRICS_SERVICE: Final = "smi-mesh-metrics"
 INJECTOR: Final = "smi-mesh-injector"
 VALIDATOR: Final = "smi-mesh-validator"
 

@@ -39,6 +39,7 @@ def running_pod(thing: Mapping[str, Any]) -> Pod | None:
         ports=dict(_named_ports(spec.get("containers") or ())),
         ready=has_condition(thing, "Ready") and not thing["metadata"].get("deletionTimestamp"),
         mesh_port=MESH if has_sidecar(spec) else 0,
+        node=str(spec.get("nodeName") or ""),
     )
 
 

@@ -31,6 +31,9 @@ class Options:
     webhook_port: int = 9443
     """Admission, HTTPS."""
 
+    metrics_port: int = 9444
+    """The aggregated API, HTTPS."""
+
     admin_port: int = 8080
     """Health and metrics."""
 

@@ -1,4 +1,4 @@
-"""The webhooks' own CA: the API server trusts it for our webhooks and for nothing else.
+"""The CA of what the API server calls: it trusts it for our webhooks and our aggregated API, and for nothing else.
 
 It is in the Secret ``smi-mesh-webhook``, made if there is none; each replica issues itself a certificate of it, in
 memory alone. ``heal`` writes the CA into the webhook configurations, and again when somebody takes it out.
@@ -22,13 +22,16 @@ from proxy.contract.spiffe import BACKDATE
 from smi.sources.apiserver import JSON_PATCH, ApiError, ApiServer
 from translator.identity.roots import private_pem, self_signed
 from translator.identity.serving import use_pair
-from translator.kube.names import INJECTOR, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
+from translator.kube.names import INJECTOR, METRICS_SERVICE, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
 from translator.kube.secret import Data, Secret
+from translator.metricsapi.kinds import GROUP, VERSIONS
 
 CONFIGURATIONS: Final = (
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + INJECTOR,
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/" + VALIDATOR,
 )
+
+API_SERVICES: Final = tuple(f"/apis/apiregistration.k8s.io/v1/apiservices/{version}.{GROUP}" for version in VERSIONS)
 
 LEAF_LIFE: Final = timedelta(days=30)
 """A replica that runs longer renews at half of it."""
@@ -64,18 +67,20 @@ class WebhookAuthority:
         """To serve with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._renew(context)
+        self.certify(context)
         return context
 
     async def keep(self, context: ssl.SSLContext) -> None:
         """Renews the certificate in ``context`` at half of its life, until cancelled; new connections get it."""
         while True:
             await asyncio.sleep(LEAF_LIFE.total_seconds() / 2)
-            self._renew(context)
+            self.certify(context)
 
-    def _renew(self, context: ssl.SSLContext) -> None:
+    def certify(self, context: ssl.SSLContext) -> None:
+        """Gives a server's context a new certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [f"{WEBHOOK_SERVICE}.{self._namespace}.{ending}" for ending in ("svc", "svc.cluster.local")]
+        services = (WEBHOOK_SERVICE, METRICS_SERVICE)
+        names = [f"{service}.{self._namespace}.{end}" for service in services for end in ("svc", "svc.cluster.local")]
         now = datetime.now(UTC)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         leaf = (
@@ -94,10 +99,10 @@ class WebhookAuthority:
         use_pair(context, _pem(leaf), private_pem(key))
 
     async def heal(self) -> None:
-        """Keeps the CA in the webhook configurations, until cancelled."""
+        """Keeps the CA in the webhook configurations and the APIServices, until cancelled."""
         told: dict[str, str] = {}
         while True:
-            for path in CONFIGURATIONS:
+            for path in (*CONFIGURATIONS, *API_SERVICES):
                 try:
                     await self._heal(path)
                     told.pop(path, None)
@@ -111,6 +116,8 @@ class WebhookAuthority:
         found = await self._api.get(path)
         wanted = base64.b64encode(_pem(self._certificate)).decode()
         patch: list[dict[str, Any]] = []
+        if path in API_SERVICES and found["spec"].get("caBundle") != wanted:
+            patch.append({"op": "add", "path": "/spec/caBundle", "value": wanted})
         for index, webhook in enumerate(found.get("webhooks") or ()):
             if (webhook.get("clientConfig") or {}).get("caBundle") != wanted:
                 patch.append({"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]})

@@ -1,0 +1,197 @@
+"""Items as clients get them: TrafficMetrics objects, lists, and kubectl's tables. Pure.
+
+Percentiles are in milliseconds, as Quantities, at most 1 % off (merged histograms); counts are whole and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from translator.metricsapi.items import Item
+from translator.metricsapi.kinds import GROUP, KIND, LIST
+from translator.resources import Resource
+
+Body = dict[str, Any]
+
+PARTIAL: Final = "smi-mesh.io/partial"
+"""Annotation of an answer in which some controller's numbers are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When, how much is looked back (as asked), and of how many seconds the numbers really are."""
+
+    version: str
+    timestamp: str
+    window: str
+    seconds: float
+    partial: str = ""
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``."""
+        return f"{GROUP}/{self.version}"
+
+
+Visible = Callable[[Resource], bool]
+"""Whether the asker may see a peer."""
+
+
+def item_of(item: Item, moment: Moment, visible: Visible) -> Body:
+    """One TrafficMetrics."""
+    meta: Body = {"name": item.name}
+    if item.resource.namespace:
+        meta["namespace"] = item.resource.namespace
+    meta["creationTimestamp"] = moment.timestamp
+    if item.labels:
+        meta["labels"] = dict(sorted(item.labels.items()))
+    if moment.partial:
+        meta["annotations"] = {PARTIAL: moment.partial}
+    peer = item.peer if item.peer is not None and visible(item.peer) else None
+    backend = item.backend
+    return {
+        "kind": KIND,
+        "apiVersion": moment.api_version,
+        "metadata": meta,
+        "timestamp": moment.timestamp,
+        "window": moment.window,
+        "resource": _reference(item.resource),
+        "edge": {
+            "direction": item.direction,
+            "side": item.side,
+            "resource": _reference(peer) if peer is not None else None,
+        },
+        "backend": {"apex": backend.apex, "name": backend.name, "weight": _number(backend.weight)}
+        if backend is not None
+        else None,
+        "metrics": _metrics(item),
+    }
+
+
+def list_of(found: Sequence[Body], moment: Moment, rest: int, after: int) -> Body:
+    """A TrafficMetricsList; of what did not fit ``rest`` items are left, from ``after`` on."""
+    return {
+        "kind": LIST,
+        "apiVersion": moment.api_version,
+        "metadata": _list_meta(moment, rest, after),
+        "items": list(found),
+    }
+
+
+def _list_meta(moment: Moment, rest: int, after: int) -> Body:
+    meta: Body = {"resourceVersion": "0"}
+    if rest:
+        meta |= {"continue": str(after), "remainingItemCount": rest}
+    if moment.partial:
+        meta["annotations"] = {PARTIAL: moment.partial}
+    return meta
+
+
+def _metrics(item: Item) -> list[Body]:
+    """In this order: there are clients that take them by their position."""
+    counted = item.counted
+    found: list[Body] = [
+        {
+            "name": f"p{round(share * 100)}_response_latency",
+            "unit": "ms",
+            "value": quantity((counted.percentile(share) or 0.0) * 1000),
+        }
+        for share in (0.99, 0.90, 0.50)
+    ]
+    found += [
+        {"name": "success_count", "value": str(counted.successes)},
+        {"name": "failure_count", "value": str(counted.failures)},
+    ]
+    return found
+
+
+def quantity(value: float) -> str:
+    """A resource.Quantity with three decimals: ``12``, ``12345m``."""
+    thousandths = round(value * 1000)
+    if thousandths == 0 and value > 0:
+        return f"{max(1, round(value * 1e6))}u"
+    return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
+
+
+def _number(weight: str) -> int | str | None:
+    """A whole weight as a number; a v1alpha1 quantity as it is written."""
+    if weight.isdigit():
+        return int(weight)
+    return weight or None
+
+
+def _reference(resource: Resource) -> Body:
+    return {"kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
+
+
+COLUMNS: Final = (
+    ("Name", "string", "name", 0, "Name of what was measured."),
+    ("Direction", "string", "", 0, "from: requests received; to: requests sent."),
+    ("Success", "string", "", 0, "Share of answers with a status below 500."),
+    ("RPS", "string", "", 0, "Requests a second within the window."),
+    ("P50", "string", "", 0, "Median of the time to answer."),
+    ("P99", "string", "", 0, "99th percentile of the time to answer."),
+    ("Edge", "string", "", 1, "The other end, where only the traffic with it is meant; or the backend."),
+    ("Side", "string", "", 1, "Whose sidecar counted."),
+    ("Window", "string", "", 1, "How far the numbers reach back."),
+)
+
+
+def table_of(found: Iterable[tuple[Item, Body]], moment: Moment, include: str, rest: int, after: int) -> Body:
+    """A meta.k8s.io/v1 Table. ``include`` says how much of each object goes with its row."""
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": _list_meta(moment, rest, after),
+        "columnDefinitions": [
+            {"name": name, "type": kind, "format": form, "description": about, "priority": priority}
+            for name, kind, form, priority, about in COLUMNS
+        ],
+        "rows": [_row(item, body, moment, include) for item, body in found],
+    }
+
+
+def _row(item: Item, body: Body, moment: Moment, include: str) -> Body:
+    counted = item.counted
+    requests = counted.requests
+    cells = [
+        item.name,
+        item.direction,
+        f"{counted.successes / requests:.2%}" if requests else "-",
+        f"{requests / moment.seconds:.1f}" if requests else "-",
+        _time(counted.percentile(0.50)),
+        _time(counted.percentile(0.99)),
+        _edge(body),
+        item.side,
+        moment.window,
+    ]
+    row: Body = {"cells": cells}
+    if include == "Object":
+        row["object"] = body
+    elif include == "Metadata":
+        row["object"] = {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": body["metadata"],
+        }
+    return row
+
+
+def _edge(body: Body) -> str:
+    peer, backend = body["edge"]["resource"], body["backend"]
+    if peer is not None:
+        where = f"{peer['namespace']}/" if peer["namespace"] else ""
+        return f"{peer['kind'].lower()}/{where}{peer['name']}"
+    if backend is not None:
+        weight = "" if backend["weight"] is None else f"={backend['weight']}"
+        return f"{backend['apex']}: {backend['name']}{weight}"
+    return "-"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    ms = seconds * 1000
+    return f"{ms / 1000:.1f}s" if ms >= 9999.5 else f"{ms:.{2 if ms < 9.995 else 1 if ms < 99.95 else 0}f}ms"

@@ -1,0 +1,164 @@
+"""OpenAPI of the group, for ``kubectl explain`` and for clients that check what they send. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from translator.metricsapi.kinds import EDGES, GROUP, KIND, LIST, RESOURCES
+
+Body = dict[str, Any]
+
+ABOUT: Final = (
+    "What was measured of the traffic of a resource within a window: latency percentiles and counts, "
+    "with one peer (edge), or of one backend of a TrafficSplit."
+)
+
+
+def _text(about: str) -> Body:
+    return {"type": "string", "description": about}
+
+
+def _object(about: str, **properties: Body) -> Body:
+    return {"type": "object", "description": about, "properties": properties}
+
+
+def _reference(about: str) -> Body:
+    return _object(
+        about,
+        kind=_text("Kind of the resource, such as Deployment."),
+        namespace=_text("Its namespace; empty for what has none."),
+        name=_text("Its name."),
+    )
+
+
+def _properties() -> Body:
+    metric = _object(
+        "One number.",
+        name=_text("pNN_response_latency, success_count or failure_count."),
+        unit=_text("ms for latencies; counts have none."),
+        value=_text("A Quantity."),
+    )
+    return {
+        "apiVersion": _text("metrics.smi-spec.io/v1alpha1 or v1alpha2."),
+        "kind": _text("Always TrafficMetrics."),
+        "metadata": {"type": "object", "description": "Name and namespace of what was measured, and its labels."},
+        "timestamp": _text("When it was answered."),
+        "window": _text("How far the numbers reach back (query parameter t, 10m at most)."),
+        "resource": _reference("What was measured."),
+        "edge": _object(
+            "Which traffic is counted, and by whom.",
+            direction=_text("from: requests received; to: requests sent."),
+            side=_text("client or server: whose sidecar counted."),
+            resource=_reference("The other end; null for all, or for one that is not known or may not be seen."),
+        ),
+        "backend": _object(
+            "Of a TrafficSplit: the backend. Null for anything else.",
+            apex=_text("The root Service."),
+            name=_text("The leaf Service."),
+            weight={"x-kubernetes-int-or-string": True, "description": "Its weight, as written."},
+        ),
+        "metrics": {
+            "type": "array",
+            "description": "p99, p90 and p50 of the latency, successes and failures, in this order.",
+            "items": metric,
+        },
+    }
+
+
+def schemas(version: str) -> Mapping[str, Body]:
+    """By name; one for each Kind that discovery tells of, all alike."""
+    found: dict[str, Body] = {}
+    for kind in sorted({one.kind for one in RESOURCES.values()} | {KIND}):
+        found[_name(version, kind)] = {
+            "type": "object",
+            "description": ABOUT,
+            "properties": _properties(),
+            "x-kubernetes-group-version-kind": [{"group": GROUP, "version": version, "kind": kind}],
+        }
+    found[_name(version, LIST)] = {
+        "type": "object",
+        "description": "Several TrafficMetrics.",
+        "properties": {
+            "apiVersion": _text("metrics.smi-spec.io/v1alpha1 or v1alpha2."),
+            "kind": _text("Always TrafficMetricsList."),
+            "metadata": {"type": "object"},
+            "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{_name(version, KIND)}"}},
+        },
+        "x-kubernetes-group-version-kind": [{"group": GROUP, "version": version, "kind": LIST}],
+    }
+    return found
+
+
+def _name(version: str, kind: str) -> str:
+    return f"io.smi-spec.metrics.{version}.{kind}"
+
+
+def paths(version: str) -> Mapping[str, Mapping[str, Body]]:
+    """By path: the GET operations."""
+    found: dict[str, Mapping[str, Body]] = {}
+    for kind in RESOURCES.values():
+        root = f"/apis/{GROUP}/{version}"
+        scope = f"{root}/namespaces/{{namespace}}" if kind.namespaced else root
+        listing = _operation(version, kind.kind, "list", LIST)
+        if kind.namespaced:
+            found[f"{root}/{kind.plural}"] = listing
+        found[f"{scope}/{kind.plural}"] = listing
+        found[f"{scope}/{kind.plural}/{{name}}"] = _operation(version, kind.kind, "get", KIND)
+        if kind.measured:
+            found[f"{scope}/{kind.plural}/{{name}}/{EDGES}"] = _operation(version, kind.kind, "list", LIST)
+    return found
+
+
+def _operation(version: str, kind: str, action: str, answer: str) -> Mapping[str, Body]:
+    return {
+        "get": {
+            "operationId": f"{action}{version}{kind}{answer}",
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": {"group": GROUP, "version": version, "kind": kind},
+            "responses": {
+                "200": {
+                    "description": "OK",
+                    "content": {
+                        "application/json": {"schema": {"$ref": f"#/components/schemas/{_name(version, answer)}"}}
+                    },
+                }
+            },
+        }
+    }
+
+
+def document_v3(version: str) -> Body:
+    """OpenAPI 3.0 of one version."""
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "smi-mesh", "version": version},
+        "paths": {path: dict(operations) for path, operations in paths(version).items()},
+        "components": {"schemas": dict(schemas(version))},
+    }
+
+
+def document_v2(versions: tuple[str, ...]) -> Body:
+    """Swagger 2.0 of all versions: definitions are what clients take from it."""
+    definitions: dict[str, Body] = {}
+    for version in versions:
+        for name, schema in schemas(version).items():
+            definitions[name] = _local(schema)
+    return {
+        "swagger": "2.0",
+        "info": {"title": "smi-mesh", "version": versions[0]},
+        "paths": {},
+        "definitions": definitions,
+    }
+
+
+def _local(value: Any) -> Any:
+    """References as version 2 has them."""
+    if isinstance(value, dict):
+        return {
+            key: one.replace("#/components/schemas/", "#/definitions/") if key == "$ref" else _local(one)
+            for key, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_local(one) for one in value]
+    return value
