@@ -144,11 +144,12 @@ def _below(node: yaml.Node, step: Step) -> _Link | None:
 def _put(text: str, chain: list[_Link], change: Put) -> _Splice:
     key, holder = chain[-1]
     start, end = holder.start_mark.index, holder.end_mark.index
+    gap = " " if start == end else ""  # nothing is written behind the colon
     missing = [str(step) for step in change.steps[len(chain) - 1 :]]
     if not missing and isinstance(holder, yaml.ScalarNode):
-        return _Splice(start, end, json.dumps(change.value) if holder.style == '"' else change.value)
+        return _Splice(start, end, gap + (json.dumps(change.value) if holder.style == '"' else change.value))
     if missing and holder.tag == _NULL:
-        return _Splice(start, end, f"{' ' * (start == end)}{{{_flow(missing, change.value)}}}")
+        return _Splice(start, end, f"{gap}{{{_flow(missing, change.value)}}}")
     if not missing or not isinstance(holder, yaml.MappingNode):
         raise _NotInPlace
     if holder.flow_style:

@@ -51,6 +51,16 @@ def put(text: str, wanted: object) -> str:
             id="replaced",
         ),
         pytest.param(
+            "metadata:\n  annotations:\n    a/b:\n    c: d\n",
+            "metadata:\n  annotations:\n    a/b: yes!\n    c: d\n",
+            id="replaced-nothing",
+        ),
+        pytest.param(
+            '{"metadata": {"annotations": {"a/b": "no"}}}',
+            '{"metadata": {"annotations": {"a/b": "yes!"}}}',
+            id="replaced-json",
+        ),
+        pytest.param(
             "metadata:\r\n  name: x\r\n", "metadata:\r\n  annotations:\r\n    a/b: yes!\r\n  name: x\r\n", id="crlf"
         ),
         pytest.param(
