@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance e2e image crds reference fmt lock clean help
+.PHONY: demo test check tests conformance e2e image crds charts reference fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
@@ -17,6 +17,7 @@ help:
 	@echo "make image  build the image IMAGE with IMAGE_BUILD (docker build -t IMAGE .)"
 	@echo "make e2e    end-to-end tests on the cluster that KUBECONFIG names; its nodes have the images already"
 	@echo "make crds   write manifests/crds anew"
+	@echo "make charts write manifests/helm anew"
 	@echo "make reference  write docs/reference anew"
 	@echo "make fmt    format and sort imports"
 	@echo "make lock   resolve the locked dependencies anew"
@@ -58,6 +59,10 @@ conformance:
 crds:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/python -m smi.crds manifests/crds
+
+charts:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	$(BIN)/python -m translator.charts manifests/helm
 
 reference:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

@@ -20,6 +20,8 @@ from translator.cli.groups import LazyGroup
         "install": "translator.cli.install:install",
         "upgrade": "translator.cli.install:upgrade",
         "uninstall": "translator.cli.install:uninstall",
+        "inject": "translator.cli.inject:inject",
+        "uninject": "translator.cli.inject:uninject",
         "local": "translator.cli.local:local",
         "stat": "translator.cli.stat:stat",
         "routes": "translator.cli.routes:routes",
