@@ -27,6 +27,7 @@ from translator.explain.permissions import check
 from translator.identity.rotation import IdentityShown
 from translator.knowledge import METRICS, Knowledge
 from translator.local.errors import NoSuchPod
+from translator.metricsapi.server import MetricsApi, Open, Seen
 from translator.observed import Observed
 from translator.reconcile import Reconciler, Subscriber
 from translator.review import review
@@ -54,6 +55,7 @@ def application(knowledge: Knowledge, port: int, public: frozenset[str] = frozen
     app.router.add_get("/debug/traffic", views.traffic)
     app.router.add_get("/explain", views.explain)
     app.router.add_get("/permissions", views.permissions)
+    app.router.add_routes(MetricsApi(Open(), views.seen).routes())
     return app
 
 
@@ -159,6 +161,14 @@ class _Views:
             return web.Response(status=400, text=f"{error}\n")
         except NotThere as error:
             return web.Response(status=404, text=f"{error}\n")
+
+    async def seen(self, seconds: float) -> Seen | None:
+        """What this controller's sidecars counted in the last ``seconds``; None while the world is not known."""
+        world = self._knowledge.reconciler.world
+        if world is None:
+            return None
+        window, pods = self._knowledge.collector.window(seconds), self._knowledge.roster.known()
+        return Seen(await asyncio.to_thread(Observed.of, window, pods, world))
 
     async def explain(self, request: web.Request) -> web.Response:
         """What would become of a request, and why (``translator.explain``)."""

@@ -44,6 +44,7 @@ class ApiError(Exception):
     def __init__(self, asked: str, status: int, message: str, *, reason: str = "", retry_after: float = 0.0) -> None:
         super().__init__(f"{asked}: {f'{status} ' if status else ''}{message}")
         self.status = status
+        self.message = message
         self.reason = reason
         self.retry_after = retry_after
         """Seconds after which to ask again, as the server wishes."""

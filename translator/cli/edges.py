@@ -6,7 +6,6 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
-from translator.cli.params import mesh_option
 from translator.rows import EdgeAnswer, EdgeRow, short
 
 HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
@@ -14,17 +13,19 @@ HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
 
 @click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
-@mesh_option
+@traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @traffic.output_option("table", "wide", "json", "yaml")
-def edges(resource: str, mesh: str, namespace: str | None, everywhere: bool, seconds: float, output: str) -> None:
+def edges(
+    resource: str, where: traffic.Where, namespace: str | None, everywhere: bool, seconds: float, output: str
+) -> None:
     """Show who called whom, and the identities that both showed (namespace/serviceaccount).
 
     SECURED has √ where both ends proved who they are: mutual TLS.
     """
     _, parameters = traffic.asked(resource, namespace, everywhere=everywhere)
-    answer = traffic.ask(mesh, {**parameters, "view": "edges", "seconds": str(seconds)}, EdgeAnswer)
+    answer = traffic.ask(where, {**parameters, "view": "edges", "seconds": str(seconds)}, EdgeAnswer)
     wide = output == "wide"
     if not answer.rows and output in ("table", "wide"):
         traffic.nothing(f"No edges: no requests in the last {seconds:g} s.")

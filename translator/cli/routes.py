@@ -6,7 +6,6 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
-from translator.cli.params import mesh_option
 from translator.rows import RouteAnswer, RouteRow
 
 DEFAULT = "[DEFAULT]"
@@ -16,18 +15,20 @@ HEADER = ("ROUTE", "EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTU
 
 @click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="KIND/NAME")
-@mesh_option
+@traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @traffic.output_option("table", "json", "yaml")
-def routes(resource: str, mesh: str, namespace: str | None, everywhere: bool, seconds: float, output: str) -> None:
+def routes(
+    resource: str, where: traffic.Where, namespace: str | None, everywhere: bool, seconds: float, output: str
+) -> None:
     """Show the requests to a Service, workload or pod by the match of an HTTPRouteGroup that they met.
 
     Matches are met where a TrafficSplit or a TrafficTarget refers to them. EFFECTIVE is what callers saw, by their
     sidecars; ACTUAL what arrived, by the servers' sidecars. Latencies are the callers', where they know the match.
     """
     _, parameters = traffic.asked(resource, namespace, everywhere=everywhere)
-    answer = traffic.ask(mesh, {**parameters, "view": "routes", "seconds": str(seconds)}, RouteAnswer)
+    answer = traffic.ask(where, {**parameters, "view": "routes", "seconds": str(seconds)}, RouteAnswer)
     traffic.show(output, answer, HEADER, [line(row) for row in answer.rows])
 
 

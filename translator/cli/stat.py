@@ -8,7 +8,7 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
-from translator.cli.params import dns_label, mesh_option
+from translator.cli.params import dns_label
 from translator.resources import NAMESPACE, TRAFFIC_SPLIT, Resource
 from translator.rows import SplitAnswer, SplitRow, StatAnswer, StatRow
 
@@ -20,7 +20,7 @@ class Given(TypedDict):
     """What click passes."""
 
     resource: str
-    mesh: str
+    where: traffic.Where
     namespace: str | None
     everywhere: bool
     seconds: float
@@ -33,7 +33,7 @@ class Given(TypedDict):
 
 @click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
-@mesh_option
+@traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @click.option("--from", "source", metavar="KIND[/NAME]", help="Only what comes from there, as the callers count it.")
@@ -57,11 +57,11 @@ def stat(**given: Unpack[Given]) -> None:
     parameters |= {"view": "stat", "seconds": str(given["seconds"]), **_ends(given)}
     output = given["output"]
     if found.kind == TRAFFIC_SPLIT:
-        splits = traffic.ask(given["mesh"], parameters, SplitAnswer)
+        splits = traffic.ask(given["where"], parameters, SplitAnswer)
         header, lines = split_table(splits.rows, found, wide=output == "wide")
         _show(output, splits, header, lines, found)
     else:
-        answer = traffic.ask(given["mesh"], parameters, StatAnswer)
+        answer = traffic.ask(given["where"], parameters, StatAnswer)
         header, lines = stat_table(answer.rows, found, wide=output == "wide")
         _show(output, answer, header, lines, found)
 

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from translator.cli import traffic
 from translator.cli.command import Command
-from translator.cli.params import mesh_option
 from translator.local.errors import LocalError
 from translator.rows import TopAnswer, TopRow
 
@@ -26,13 +25,19 @@ HEADER = ("SOURCE", "DESTINATION", "ROUTE", "REQUESTS", "RPS", "SUCCESS", "BEST"
 
 @click.command(cls=Command, exits=traffic.EXITS)
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
-@mesh_option
+@traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @click.option("--once", is_flag=True, help="Print one table and end.")
 @traffic.output_option("table", "json")
 def top(
-    resource: str, mesh: str, namespace: str | None, everywhere: bool, seconds: float, once: bool, output: str
+    resource: str,
+    where: traffic.Where,
+    namespace: str | None,
+    everywhere: bool,
+    seconds: float,
+    once: bool,
+    output: str,
 ) -> None:
     """Show callers, what they call and by which route, busiest first, live until Ctrl-C.
 
@@ -40,7 +45,7 @@ def top(
     """
     _, parameters = traffic.asked(resource, namespace, everywhere=everywhere)
     parameters |= {"view": "top", "seconds": str(seconds)}
-    answer = traffic.ask(mesh, parameters, TopAnswer)
+    answer = traffic.ask(where, parameters, TopAnswer)
     console = Console()
     if once or output == "json" or not console.is_terminal:
         if not answer.rows and output == "table":
@@ -49,12 +54,12 @@ def top(
         return
     signal.signal(signal.SIGTERM, _end)
     try:
-        _watch(console, mesh, parameters, answer)
+        _watch(console, where, parameters, answer)
     except KeyboardInterrupt:
         sys.exit(0)
 
 
-def _watch(console: Console, mesh: str, parameters: dict[str, str], answer: TopAnswer) -> None:
+def _watch(console: Console, where: traffic.Where, parameters: dict[str, str], answer: TopAnswer) -> None:
     """Shows the newest answer on a screen of its own, until interrupted; a controller that restarts is waited for."""
     note = ""
     with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -62,7 +67,7 @@ def _watch(console: Console, mesh: str, parameters: dict[str, str], answer: TopA
             live.update(_table(console, answer, note), refresh=True)
             time.sleep(PERIOD)
             try:
-                answer, note = traffic.ask(mesh, parameters, TopAnswer), ""
+                answer, note = traffic.ask(where, parameters, TopAnswer), ""
             except LocalError as error:
                 note = str(error)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import click
 import msgspec
 
+from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig
 from translator.cli.columns import table
 from translator.cli.params import dns_label, duration
 from translator.local.errors import LocalError
 from translator.local.pages import page
 from translator.local.records import decode_mesh
 from translator.local.state import read_state, running_state
+from translator.metricsapi.kinds import GROUP, TRAFFIC, VERSIONS
 from translator.resources import NAMESPACE, NoSuchKind, Resource, resource
 from translator.rows import Stats
 
@@ -27,24 +34,98 @@ PATIENCE = 10.0
 
 EXITS = {"0": "done, also where there was no traffic", "1": "there is no such resource, or no mesh"}
 
+DEFAULT_MESH = "mesh"
+KUBECONFIG = Path.home() / ".kube" / "config"
+
 NOTHING = "-"
 DEFAULT_NAMESPACE = "default"
 
 
-def ask(mesh: str, parameters: Mapping[str, str], kind: type[Answer]) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which mesh is meant. An empty ``mesh``: the local one called ``mesh`` if it runs, else the cluster's."""
+
+    mesh: str = ""
+    kubeconfig: str | None = None
+    context: str | None = None
+
+
+def ask(where: Where, parameters: Mapping[str, str], kind: type[Answer]) -> Answer:
     """The controller's answer. Raises ``LocalError`` when there is none, ``click.UsageError`` for a bad question."""
-    state = running_state(mesh)
-    url = decode_mesh(read_state(state, state.mesh)).url
-    try:
-        status, body = page(f"{url}/debug/traffic?{urlencode(parameters)}", PATIENCE)
-    except OSError as error:
-        raise LocalError(f"the controller of mesh {mesh!r} does not answer: {error}") from error
+    status, body = _local(where.mesh, parameters) if _is_local(where) else asyncio.run(_cluster(where, parameters))
+    if status == 200:
+        return msgspec.json.decode(body, type=kind)
     text = body.decode(errors="replace").strip()
     if status == 400:
         raise click.UsageError(text)
-    if status != 200:
-        raise LocalError(text)
-    return msgspec.json.decode(body, type=kind)
+    raise LocalError(text)
+
+
+def _is_local(where: Where) -> bool:
+    if where.mesh:
+        return True
+    if where.kubeconfig or where.context:
+        return False
+    try:
+        running_state(DEFAULT_MESH)
+    except LocalError:
+        return not (os.environ.get("KUBECONFIG") or KUBECONFIG.exists())
+    return True
+
+
+def _local(mesh: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
+    state = running_state(mesh or DEFAULT_MESH)
+    url = decode_mesh(read_state(state, state.mesh)).url
+    try:
+        return page(f"{url}/debug/traffic?{urlencode(parameters)}", PATIENCE)
+    except OSError as error:
+        raise LocalError(f"the controller of mesh {mesh or DEFAULT_MESH!r} does not answer: {error}") from error
+
+
+async def _cluster(where: Where, parameters: Mapping[str, str]) -> tuple[int, bytes]:
+    """By the aggregated API, so that the cluster's own rights decide."""
+    namespace = _scope(parameters)
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    path = f"/apis/{GROUP}/{VERSIONS[0]}{scope}/{TRAFFIC}"
+    said = {name: value for name, value in parameters.items() if name != "namespace"}
+    try:
+        async with ApiServer(await by_kubeconfig(where.kubeconfig, where.context)) as api:
+            return 200, msgspec.json.encode(await api.get(path, **said))
+    except NoCluster as error:
+        raise LocalError(str(error)) from error
+    except ApiError as error:
+        if error.status == 404 and "could not find the requested resource" in error.message:
+            raise LocalError("this cluster has no mesh, or one without TrafficMetrics: see smi check") from error
+        return error.status, (error.message if error.status else str(error)).encode()
+
+
+def _scope(parameters: Mapping[str, str]) -> str:
+    """The namespace that is asked about, empty for the whole cluster: rights are per namespace."""
+    wanted = resource(parameters["resource"], parameters.get("namespace", ""))
+    return wanted.name if wanted.kind == NAMESPACE else wanted.namespace
+
+
+def where_options(command: Command) -> Command:
+    """``--name`` for a local mesh, ``--kubeconfig`` and ``--context`` for a cluster's; given on as ``where``."""
+
+    @wraps(command)
+    def with_where(mesh: str | None, kubeconfig: str | None, context: str | None, **given: Any) -> Any:
+        if mesh and (kubeconfig or context):
+            raise click.UsageError("--name is a local mesh's; --kubeconfig and --context are a cluster's")
+        return command(where=Where(mesh=mesh or "", kubeconfig=kubeconfig, context=context), **given)
+
+    options = (
+        click.option("--context", metavar="NAME", help="Of the kubeconfig, instead of the current one."),
+        click.option("--kubeconfig", metavar="FILE", help="The cluster's, instead of KUBECONFIG or ~/.kube/config."),
+        click.option(
+            "--name", "mesh", type=dns_label, default=None,
+            help="A local mesh.  [default: mesh, if that runs; else the cluster's]",
+        ),
+    )  # fmt: skip
+    found: Any = with_where
+    for option in options:
+        found = option(found)
+    return cast(Command, found)
 
 
 def asked(text: str, namespace: str | None, *, everywhere: bool) -> tuple[Resource, dict[str, str]]:

@@ -99,7 +99,7 @@ def rendered(shipped: Shipped, wanted: Wanted) -> list[Object]:
 
 
 def leftovers(objects: Iterable[Object]) -> list[Object]:
-    """What to delete to be rid of the mesh: what is of the whole cluster or elsewhere, and the namespace with the rest."""
+    """What to delete to be rid of the mesh: what is of the whole cluster or elsewhere; the namespace takes the rest."""
     return [
         thing
         for thing in reversed(list(objects))

@@ -23,6 +23,9 @@ EVERYTHING: Final = "trafficmetrics"
 
 EDGES: Final = "edges"
 
+TRAFFIC: Final = "traffic"
+"""Beside SMI's resources: the questions of ``translator.question``, which the ``smi`` commands ask."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:

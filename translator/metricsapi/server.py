@@ -23,7 +23,7 @@ from translator.metricsapi import discovery, openapi
 from translator.metricsapi.asked import Asked, asked
 from translator.metricsapi.bodies import Moment, item_of, list_of, table_of
 from translator.metricsapi.items import Item, chosen, items
-from translator.metricsapi.kinds import EDGES, GROUP, VERSIONS
+from translator.metricsapi.kinds import EDGES, GROUP, TRAFFIC, VERSIONS
 from translator.metricsapi.redact import namespaces, redacted
 from translator.metricsapi.status import Refused, status_of
 from translator.observed import Observed
@@ -31,9 +31,6 @@ from translator.resources import NAMESPACE, Resource
 from translator.views import NotThere
 
 ROOT: Final = f"/apis/{GROUP}"
-
-TRAFFIC: Final = "traffic"
-"""Beside SMI's resources: the questions of ``translator.question``, which the ``smi`` commands ask."""
 
 WATCH_POLL: Final = 2.0
 """Seconds between looks for a ``kubectl get -w``."""
