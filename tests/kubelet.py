@@ -1,0 +1,88 @@
+"""A kubelet's side of probes: a sidecar's ``/probe/…`` on a port of its own, and applications of any kind to ask."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from eventually import eventually
+
+from proxy.contract.config import Probe
+from proxy.probes import Probes
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Ask = Callable[..., Awaitable[tuple[int, str]]]
+
+HERE = "127.0.0.1"
+
+
+@asynccontextmanager
+async def application(serve: Serve) -> AsyncIterator[int]:
+    """Somebody who listens, and does with each connection what ``serve`` says; gives the port."""
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(served, HERE, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def says(*pieces: bytes, stays: bool = False) -> Serve:
+    """Sends that once it is asked. ``stays``: until the other side goes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        while stays and await reader.read(65536):
+            pass
+
+    return serve
+
+
+@asynccontextmanager
+async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
+    """Asks probes by name: status and text. Afterwards nothing of them may be left: no task, no connection."""
+    tasks, files = len(asyncio.all_tasks()), _open_files()
+    under = Probes(probes, address)
+    pages = web.Application()
+    pages.router.add_get("/probe/{name}", under.handle)
+    runner = web.AppRunner(pages, access_log=None, handle_signals=False)
+    await runner.setup()
+    site = web.TCPSite(runner, HERE, 0)
+    await site.start()
+    port = runner.addresses[0][1]
+
+    async def ask(name: str = "it", **headers: str) -> tuple[int, str]:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.get(f"http://{HERE}:{port}/probe/{name}", headers=headers) as answer,
+        ):
+            return answer.status, (await answer.text()).strip()
+
+    try:
+        yield ask
+    finally:
+        await runner.cleanup()
+
+    def nothing_is_left_of_a_probe() -> bool:
+        return len(asyncio.all_tasks()) <= tasks and _open_files() <= files
+
+    await eventually(nothing_is_left_of_a_probe)
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
