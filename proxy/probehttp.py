@@ -63,7 +63,8 @@ async def status_of(probe: Probe, address: str, agent: str) -> int:
                     await _read(answer)
                     return answer.status
                 status = answer.status
-            to = URL(location, encoded=True)
+            # As written, but for what would break the request line.
+            to = URL(quote(location, safe=f"%?#{LITERAL}", errors="surrogateescape"), encoded=True)
             url = url.join(to)
             if url.host != first:
                 return status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -21,7 +22,7 @@ HERE = "127.0.0.1"
 
 
 @asynccontextmanager
-async def application(serve: Serve) -> AsyncIterator[int]:
+async def application(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Somebody who listens, and does with each connection what ``serve`` says; gives the port."""
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +33,7 @@ async def application(serve: Serve) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(served, HERE, 0)
+    server = await asyncio.start_server(served, HERE, 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -56,7 +57,6 @@ def says(*pieces: bytes, stays: bool = False) -> Serve:
 @asynccontextmanager
 async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
     """Asks probes by name: status and text. Afterwards nothing of them may be left: no task, no connection."""
-    tasks, files = len(asyncio.all_tasks()), _open_files()
     under = Probes(probes, address)
     pages = web.Application()
     pages.router.add_get("/probe/{name}", under.handle)
@@ -73,15 +73,19 @@ async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
         ):
             return answer.status, (await answer.text()).strip()
 
-    try:
-        yield ask
-    finally:
-        await runner.cleanup()
+    # A loop opens files of its own for its first connection.
+    assert (await ask("nobody"))[0] == 404
+    await asyncio.sleep(0.02)
+    tasks, files = len(asyncio.all_tasks()), _open_files()
 
     def nothing_is_left_of_a_probe() -> bool:
         return len(asyncio.all_tasks()) <= tasks and _open_files() <= files
 
-    await eventually(nothing_is_left_of_a_probe)
+    try:
+        yield ask
+        await eventually(nothing_is_left_of_a_probe)
+    finally:
+        await runner.cleanup()
 
 
 def _open_files() -> int:

@@ -14,6 +14,7 @@ from subprocess import run
 import grpc
 import hpack
 import pytest
+import uvloop
 from kubelet import HERE, application, kubelet, says
 
 from proxy.contract.config import Probe
@@ -87,7 +88,7 @@ def test_a_server_of_grpc(healthy: int, service: str, answer: tuple[int, str]) -
         async with kubelet(probe(healthy, service, 0.5 if service == "slow" else 5.0)) as ask:
             assert await ask() == answer
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_a_server_without_a_health_service(plain: int) -> None:
@@ -95,7 +96,7 @@ def test_a_server_without_a_health_service(plain: int) -> None:
         async with kubelet(probe(plain)) as ask:
             assert await ask() == (503, "it does not implement grpc.health.v1.Health")
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_nobody_listens() -> None:
@@ -107,7 +108,7 @@ def test_nobody_listens() -> None:
         assert status == 503
         assert "Connect" in text or "refused" in text
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_whatever_else_answers_is_not_well(pieces: tuple[bytes, ...], why: str, 
         assert status == 503
         assert text.startswith("no answer within 0.3 s" if patience < 1 else why)
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_a_farewell_does_not_keep_it_from_answering() -> None:
@@ -154,7 +155,7 @@ def test_a_farewell_does_not_keep_it_from_answering() -> None:
         async with application(says(SETTINGS, farewell, HEAD, BODY, TRAILERS)) as port, kubelet(probe(port)) as ask:
             assert await ask() == (200, "200")
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_a_reset_connection_is_a_failure() -> None:
@@ -169,7 +170,7 @@ def test_a_reset_connection_is_a_failure() -> None:
         assert status == 503
         assert "reset" in text.lower()
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_a_server_that_sends_slowly_has_the_time_out_and_no_longer() -> None:
@@ -186,7 +187,7 @@ def test_a_server_that_sends_slowly_has_the_time_out_and_no_longer() -> None:
             assert await ask() == (503, "no answer within 0.3 s")
             assert time.monotonic() - start < 2
 
-    asyncio.run(scene())
+    uvloop.run(scene())
 
 
 def test_what_reads_headers_is_loaded_with_the_first_such_probe_only() -> None:
