@@ -53,6 +53,7 @@ async def status_of(probe: Probe, address: str, agent: str) -> int:
         timeout=PATIENT,
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         auto_decompress=False,
+        middlewares=(once,),
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
     ) as session:
@@ -108,6 +109,14 @@ def sent(probe: Probe, agent: str) -> CIMultiDict[str]:
             headers["Host"] = host
     headers["Connection"] = "close"
     return headers
+
+
+async def once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A GET whose connection ends would be sent again: a probe that failed would be well, a hook would run twice."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error) or type(error).__name__) from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> None:

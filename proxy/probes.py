@@ -11,6 +11,7 @@ Sources: Kubernetes, "Configure Liveness, Readiness and Startup Probes"; the kub
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,11 +21,13 @@ from aiohttp import web
 from proxy import grpchealth, probehttp
 from proxy.contract.config import Probe
 
+log = logging.getLogger("proxy.probes")
+
 READ: Final = 4096
 """Bytes of a gRPC answer read at a time; it has about two hundred."""
 
 SAID: Final = 500
-"""Characters of a reason. Servers choose some of them; the kubelet writes them into an Event."""
+"""Characters of a reason; servers choose some of them."""
 
 AGENT: Final = "kube-probe/smi-mesh"
 """For who asks without a User-Agent. The kubelet's own is handed on: applications log probes by it, or do not."""
@@ -41,6 +44,7 @@ class Probes:
         self._probes = {probe.name: probe for probe in probes}
         self._address = address
         self._running: dict[str, asyncio.Task[tuple[int, str]]] = {}
+        self._said: dict[str, str] = {}
 
     async def handle(self, request: web.Request) -> web.Response:
         """200 where the application is well; its own status where it answered an error, 503 where it did not answer.
@@ -58,9 +62,7 @@ class Probes:
             running.add_done_callback(lambda _: self._running.pop(name))
         # Whoever goes away meanwhile must not take the result from the others.
         status, text = await asyncio.shield(running)
-        response = web.Response(
-            status=status, body=f"{text[:SAID]}\n".encode(errors="replace"), content_type="text/plain"
-        )
+        response = web.Response(status=status, text=f"{text}\n")
         if probe.hook:
             # On a connection used before, the kubelet's client would take the end for a race and ask once more.
             response.force_close()
@@ -69,12 +71,26 @@ class Probes:
         return response
 
     async def _judged(self, probe: Probe, agent: str) -> tuple[int, str]:
-        """The status for the kubelet, and why. 503 for an application that did not answer, or not what was asked."""
+        """The status for the kubelet, and why. That is logged when it changes: the kubelet's Events do not have it."""
+        status, text = await self._tried(probe, agent)
+        # The application may have chosen these words, for a log line of its own making.
+        text = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split())[:SAID])
+        said = text if status >= 400 else "well"
+        # An application that is well from the first is not worth a line.
+        if said != self._said.get(probe.name, "well"):
+            log.info("probe %s: %s", probe.name, said)
+        self._said[probe.name] = said
+        return status, text
+
+    async def _tried(self, probe: Probe, agent: str) -> tuple[int, str]:
+        """503 for an application that did not answer, or not what was asked."""
         try:
             async with asyncio.timeout(None if probe.hook else probe.timeout):
                 status = await self._ask(probe, agent)
         except TimeoutError as error:
             return 503, str(error) or f"no answer within {probe.timeout:g} s"
+        except aiohttp.ClientResponseError as error:
+            return 503, f"it does not answer in HTTP/1: {error.message}"
         # ValueError: an address or a header that nobody can send, declared or in a redirect.
         except (Failed, aiohttp.ClientError, OSError, ValueError) as error:
             return 503, str(error) or type(error).__name__

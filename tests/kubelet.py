@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ from aiohttp import web
 from eventually import eventually
 
 from proxy.contract.config import Probe
+from proxy.probehttp import once
 from proxy.probes import Probes
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -56,7 +58,10 @@ def says(*pieces: bytes, stays: bool = False) -> Serve:
 
 @asynccontextmanager
 async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
-    """Asks probes by name: status and text. Afterwards nothing of them may be left: no task, no connection."""
+    """Asks probes by name: status and text. Nothing of them may be left in the end: no task, no connection, no log."""
+    logged: list[str] = []
+    listening = _Listening(logged)
+    logging.getLogger().addHandler(listening)
     under = Probes(probes, address)
     pages = web.Application()
     pages.router.add_get("/probe/{name}", under.handle)
@@ -68,7 +73,7 @@ async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
 
     async def ask(name: str = "it", **headers: str) -> tuple[int, str]:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), middlewares=(once,)) as session,
             session.get(f"http://{HERE}:{port}/probe/{name}", headers=headers) as answer,
         ):
             return answer.status, (await answer.text()).strip()
@@ -84,8 +89,19 @@ async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
     try:
         yield ask
         await eventually(nothing_is_left_of_a_probe)
+        assert logged == []
     finally:
+        logging.getLogger().removeHandler(listening)
         await runner.cleanup()
+
+
+class _Listening(logging.Handler):
+    def __init__(self, logged: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._logged = logged
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._logged.append(record.getMessage())
 
 
 def _open_files() -> int:

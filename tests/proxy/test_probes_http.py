@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import struct
@@ -307,9 +308,36 @@ async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 def test_a_hook_without_an_answer_fails_by_the_end_of_its_connection(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> None:
+    heard = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        heard += 1
+        await serve(reader, writer)
+
     async def scene() -> None:
-        async with application(serve) as port, kubelet(hook(port)) as ask:
+        async with application(once) as port, kubelet(hook(port)) as ask:
             with pytest.raises(aiohttp.ClientConnectionError):
                 await ask()
 
     uvloop.run(scene())
+    assert heard == 1
+
+
+def test_why_an_application_is_not_well_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    answers = iter((OK, b"HTTP/1.1 5\r\nX\r\n\r\n", b"", b"", OK, OK))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(next(answers))
+
+    async def scene() -> None:
+        async with application(serve) as port, kubelet(probe(port)) as ask:
+            assert [(await ask())[0] for _ in range(6)] == [200, 503, 503, 503, 200, 200]
+
+    with caplog.at_level(logging.INFO, "proxy.probes"):
+        uvloop.run(scene())
+    bad, gone, well = [record.getMessage() for record in caplog.records if record.name == "proxy.probes"]
+    assert bad.startswith("probe it: it does not answer in HTTP/1: Bad status line: Invalid status code: b'HTTP/1.1 5'")
+    assert bad.isprintable()
+    assert (gone, well) == ("probe it: Server disconnected", "probe it: well")
