@@ -26,6 +26,21 @@ RECORDED = bytes.fromhex(
 )
 """All that a server of gRPC's C core sent to one call."""
 
+RECORDED_HUFFMAN = bytes.fromhex(
+    "0000060400000000000005000040000000000401000000000000040800000000000000000500000806"
+    "000000000002041010090e070700000e010400000001885f8b1d75d0620d263d4c4d65640000070000"
+    "000000010000000002080100001801050000000140889acac8b21234da8f013040899acac8b5254207"
+    "317f00"
+)
+"""The same of one in Go."""
+
+REFUSED_HUFFMAN = bytes.fromhex(
+    "0000060400000000000005000040000000000401000000000000040800000000000000000d00000806"
+    "000000000002041010090e0707000031010500000001885f8b1d75d0620d263d4c4d656440889acac8"
+    "b21234da8f013540899acac8b5254207317f8bb6aeb51fc54a20b677310b"
+)
+"""In Go, of a service that it does not know."""
+
 
 def packed(fields: list[tuple[str, str]], huffman: bool = True) -> bytes:
     return hpack.Encoder().encode(fields, huffman=huffman)
@@ -66,14 +81,23 @@ def test_what_is_too_long_to_say_is_refused() -> None:
         opening([("x", "y")], b"x" * 16385)
 
 
-def test_a_recorded_answer() -> None:
-    for size in (1, 7, len(RECORDED)):
-        answer, sent = answered(*(RECORDED[at : at + size] for at in range(0, len(RECORDED), size)))
+@pytest.mark.parametrize(
+    ("recorded", "ping"), [(RECORDED, "c490ace0532f6880"), (RECORDED_HUFFMAN, "02041010090e0707")], ids=["C", "Go"]
+)
+def test_a_recorded_answer(recorded: bytes, ping: str) -> None:
+    for size in (1, 7, len(recorded)):
+        answer, sent = answered(*(recorded[at : at + size] for at in range(0, len(recorded), size)))
         assert answer.ended
         assert answer.headers[:2] == ((":status", "200"), ("content-type", "application/grpc"))
         assert answer.trailers == (("grpc-status", "0"), ("grpc-message", ""))
         assert answer.body == BODY
-        assert sent == ACK + frame(6, 1, 0, bytes.fromhex("c490ace0532f6880"))
+        assert sent == ACK + frame(6, 1, 0, bytes.fromhex(ping))
+
+
+def test_a_recorded_refusal() -> None:
+    answer, _ = answered(REFUSED_HUFFMAN)
+    assert answer.ended
+    assert dict(answer.trailers) == {**dict(HEAD), "grpc-status": "5", "grpc-message": "unknown service"}
 
 
 def test_an_answer_is_the_same_at_any_boundaries() -> None:
@@ -169,7 +193,7 @@ def test_any_bytes_are_an_answer_or_none() -> None:
     """Nothing but ``Broken`` leaves, whatever comes."""
     for seed in range(ROUNDS * 10):
         dice = random.Random(seed)
-        data = dice.choice((RECORDED, WHOLE, HEADED + frame(9, 4, 1, BLOCK)))
+        data = dice.choice((RECORDED, RECORDED_HUFFMAN, WHOLE, HEADED + frame(9, 4, 1, BLOCK)))
         for _ in range(dice.choice((1, 2, 5))):
             data = scratched(data, dice)
         if dice.random() < 0.3:
