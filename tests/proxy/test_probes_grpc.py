@@ -11,14 +11,23 @@ from collections.abc import Iterator
 from concurrent import futures
 from subprocess import run
 
+import aiohttp
 import grpc
 import hpack
+import msgspec
 import pytest
 import uvloop
+from eventually import eventually
 from kubelet import HERE, application, kubelet, says
+from wire import free_port
 
-from proxy.contract.config import Probe
+from proxy.contract.config import File, Listeners, Probe
+from proxy.contract.config import Sidecar as Settings
 from proxy.grpccall import frame
+from proxy.sidecar import Sidecar
+from translator.kube.admission.inject import SETTINGS as SETTINGS_OF_A_SIDECAR
+from translator.kube.admission.inject import injected
+from translator.kube.admission.settings import Injected
 
 SETTINGS = frame(4, 0, 0, b"")
 HEAD = frame(1, 4, 1, hpack.Encoder().encode([(":status", "200"), ("content-type", "application/grpc")]))
@@ -188,6 +197,42 @@ def test_a_server_that_sends_slowly_has_the_time_out_and_no_longer() -> None:
             assert time.monotonic() - start < 2
 
     uvloop.run(scene())
+
+
+def test_from_the_pods_yaml_to_the_servers_answer(healthy: int) -> None:
+    """What the injection tells a sidecar, a whole sidecar serves where the kubelet is told to ask."""
+    container = {
+        "name": "web",
+        "ports": [{"name": "grpc", "containerPort": healthy}],
+        "readinessProbe": {"grpc": {"port": healthy, "service": "shop.Cart"}},
+        "livenessProbe": {"grpc": {"port": healthy, "service": "down"}},
+    }
+    spec = injected({"spec": {"containers": [container]}}, {}, Injected(), "")["spec"]
+    (told,) = (one["value"] for one in spec["initContainers"][1]["env"] if one["name"] == SETTINGS_OF_A_SIDECAR)
+    probes = msgspec.json.decode(told, type=File).sidecar.probes
+    admin = free_port()
+    listeners = Listeners(address=HERE, outbound=free_port(), mesh=0, admin=admin)
+    settings = Settings(pod="web-0", namespace="shop", service_account="web", listeners=listeners, probes=probes)
+
+    async def scene() -> list[int]:
+        stop = asyncio.Event()
+        running = asyncio.create_task(Sidecar(File(sidecar=settings), asyncio.get_running_loop()).run(stop))
+        told = []
+        async with aiohttp.ClientSession(base_url=f"http://{HERE}:{admin}") as session:
+            await eventually(lambda: _open(admin))
+            for place in ("readinessProbe", "livenessProbe"):
+                async with session.get(spec["containers"][0][place]["httpGet"]["path"]) as answer:
+                    told.append(answer.status)
+        stop.set()
+        await running
+        return told
+
+    assert uvloop.run(scene()) == [200, 503]
+
+
+def _open(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((HERE, port)) == 0
 
 
 def test_what_reads_headers_is_loaded_with_the_first_such_probe_only() -> None:
