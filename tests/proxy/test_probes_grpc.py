@@ -185,7 +185,7 @@ def test_a_reset_connection_is_a_failure() -> None:
 def test_a_server_that_sends_slowly_has_the_time_out_and_no_longer() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(SETTINGS)
-        while True:
+        while not writer.is_closing():
             writer.write(frame(6, 0, 0, b"pingpong"))
             await writer.drain()
             await asyncio.sleep(0.01)

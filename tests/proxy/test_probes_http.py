@@ -15,6 +15,7 @@ import aiohttp
 import forge
 import pytest
 import uvloop
+from eventually import eventually
 from kubelet import HERE, Serve, application, kubelet, says
 
 from proxy.contract.config import Probe
@@ -265,19 +266,23 @@ def test_a_connection_is_enough_for_a_tcp_probe() -> None:
 
 def test_many_who_ask_share_one_question() -> None:
     heard = 0
+    answering = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal heard
         heard += 1
-        await asyncio.sleep(0.3)
+        await answering.wait()
         writer.write(OK)
 
     async def scene() -> None:
-        async with application(slow) as port, kubelet(probe(port)) as ask:
+        async with application(slow) as port, kubelet(probe(port, timeout=30.0)) as ask:
             impatient = asyncio.ensure_future(ask())
-            await asyncio.sleep(0.1)
+            await eventually(lambda: heard)
             impatient.cancel()
-            assert await asyncio.gather(*(ask() for _ in range(50))) == [(200, "200")] * 50
+            patient = [asyncio.ensure_future(ask()) for _ in range(20)]
+            await asyncio.sleep(1.0)
+            answering.set()
+            assert await asyncio.gather(*patient) == [(200, "200")] * 20
             assert heard == 1
             assert await ask() == (200, "200")
             assert heard == 2
