@@ -97,7 +97,10 @@ def test_every_annotation_in_the_code_is_in_the_vocabulary() -> None:
         for name in written.findall(path.read_text())
         if path.name != "vocabulary.py"
     }
-    written_only = {"smi-mesh.io/controller", "smi-mesh.io/partial"}  # who reports Events; on answers of the metrics API
+    written_only = {
+        "smi-mesh.io/controller",
+        "smi-mesh.io/partial",
+    }  # who reports Events; on answers of the metrics API
     assert named - written_only <= known
 
 
