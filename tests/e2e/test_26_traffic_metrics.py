@@ -107,7 +107,7 @@ def test_a_tenant_sees_its_own_namespace_alone(shop: Place) -> None:
 def test_headers_without_the_api_servers_certificate_are_worth_nothing(shop: Place) -> None:
     address = got("-n", MESH, "service", "smi-mesh-metrics")["spec"]["clusterIP"]
     url = f"https://{address}{API}/namespaces/{shop.name}/deployments"
-    script = (SCRIPTS / "forge.py").read_text("utf-8")
+    script = (SCRIPTS / "pretend.py").read_text("utf-8")
     said = shop.exec("deploy/a", "python3", "-c", script, url, container="smi-mesh-proxy")
     assert said.startswith("401 ")
     assert '"kind": "Status"' in said
