@@ -97,23 +97,28 @@ def test_a_pods_token_of_our_audience_is_good() -> None:
     assert verified(token(), uid="") == WEB, "of a pod that has not been heard of yet"
 
 
+def bound(to: dict[str, Any]) -> str:
+    """A token that is bound to this."""
+    return jwt.encode({**claims(), "kubernetes.io": to}, KEY, algorithm="RS256", headers={"kid": "one"})
+
+
 BOUND = claims()["kubernetes.io"]
 BAD = {
     "another key": token(OTHER),
     "a key that is not known": token(kid="two"),
     "another algorithm than the key's": token(CURVE, "ES256", "one"),
     "a shared secret": jwt.encode(claims(), "x" * 40, algorithm="HS256", headers={"kid": "one"}),
-    "no signature": jwt.encode(claims(), None, algorithm="none", headers={"kid": "one"}),
+    "no signature": jwt.encode(claims(), "", algorithm="none", headers={"kid": "one"}),
     "another audience": token(aud=["https://kubernetes.default.svc"]),
     "no audience": token(aud=None),
     "another issuer": token(iss="https://elsewhere"),
     "expired": token(exp=int(time.time()) - 10),
     "not yet": token(nbf=int(time.time()) + 600),
     "without an end": token(exp=None),
-    "no pod's": token(**{"kubernetes.io": {name: BOUND[name] for name in ("namespace", "serviceaccount")}}),
-    "a pod that is no object": token(**{"kubernetes.io": {**BOUND, "pod": "web-1"}}),
+    "no pod's": bound({name: BOUND[name] for name in ("namespace", "serviceaccount")}),
+    "a pod that is no object": bound({**BOUND, "pod": "web-1"}),
     "another account than it says": token(sub="system:serviceaccount:shop:admin"),
-    "a name that is none": token(**{"kubernetes.io": {**BOUND, "pod": {"name": "../x", "uid": "u1"}}}),
+    "a name that is none": bound({**BOUND, "pod": {"name": "../x", "uid": "u1"}}),
     "nonsense": "a.b.c",
     "empty": "",
 }
