@@ -27,6 +27,7 @@ from translator.cli.groups import LazyGroup
         "routes": "translator.cli.routes:routes",
         "edges": "translator.cli.edges:edges",
         "top": "translator.cli.top:top",
+        "topology": "translator.cli.topology:topology",
         "lint": "translator.cli.lint:lint",
         "explain": "translator.cli.explain:explain",
         "policy": "translator.cli.policy:policy",
