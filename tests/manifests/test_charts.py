@@ -22,7 +22,7 @@ from translator.charts.files import FILES, VALUES, VERSION, charts
 from translator.charts.templates import conditional
 from translator.cli import main
 from translator.cli.install import shipped
-from translator.kube.install import SETTINGS
+from translator.kube.install import SETTINGS, SWITCHES
 
 HOUSE = Path(__file__).parents[2]
 CHARTS = installation("helm")
@@ -57,6 +57,8 @@ CASES: list[dict[str, Any]] = [
         }
         for some in itertools.product((False, True), (False, True), ("", "same-identity"), (None, 3))
     ),
+    {"hpaMetrics": True},
+    {"hpaMetrics": True, "ha": True, "disableMtls": True, "defaultPolicy": "same-identity", "replicas": 3},
 ]
 
 
@@ -66,6 +68,8 @@ def installed(values: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     for key, value in values.items():
         if key in FLAGS:
             arguments += [FLAGS[key]] if value else []
+        elif key == "hpaMetrics":
+            arguments += ["--set", f"hpaMetrics={str(value).lower()}"]
         elif key == "defaultPolicy":
             arguments += ["--default-policy", value]
         else:
@@ -122,7 +126,7 @@ def test_the_schema_and_the_values_have_the_same_keys_as_install() -> None:
     schema = json.loads((MESH / "values.schema.json").read_text())
     own = {*FLAGS, "defaultPolicy", "createNamespace"}
     assert list(gotemplate.values_of(MESH)) == list(VALUES)
-    assert set(VALUES) == set(SETTINGS) | own
+    assert set(VALUES) == {*SETTINGS, *SWITCHES} | own
     assert set(CHANGED) == set(SETTINGS)
     assert set(schema["properties"]) == {*VALUES, "global"}
     assert schema["additionalProperties"] is False

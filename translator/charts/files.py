@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 
 from proxy.contract.config import DefaultPolicy
 from translator.charts.templates import NUMBERS, conditional, default_of, only_if, with_values
-from translator.kube.install import SETTINGS, Object, Shipped, Wanted, rendered, text_of
+from translator.kube.install import HPA_METRICS, SETTINGS, Object, Shipped, Wanted, rendered, text_of
 from translator.kube.names import NAMESPACE
 
 VERSION: Final = "0.1.0"
@@ -43,6 +43,7 @@ OPTIONS: Final[Mapping[str, Wanted]] = {
     "defaultPolicy": Wanted(default_policy=cast("DefaultPolicy", SAMPLES["defaultPolicy"])),
     "disableMtls": Wanted(mtls=False),
     "ha": Wanted(ha=True),
+    HPA_METRICS: Wanted(settings={HPA_METRICS: "true"}),
 }
 """The values that have lines come and go. Where two decide about the same line the earlier wins, as in the command."""
 
@@ -65,6 +66,10 @@ VALUES: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "proxyLogLevel": ("Of sidecars that say nothing else.", {"type": "string", "minLength": 1}),
     "cpuRequest": ("Of the controller.", {"type": ["string", "number"]}),
     "memoryRequest": ("Of the controller.", {"type": ["string", "number"]}),
+    HPA_METRICS: (
+        "Serve custom.metrics.k8s.io and external.metrics.k8s.io to autoscalers; a cluster has one such server.",
+        {"type": "boolean"},
+    ),
     "createNamespace": (
         f"Whether the namespace {NAMESPACE} is the chart's; not with --create-namespace.",
         {"type": "boolean"},
@@ -79,7 +84,7 @@ def charts(shipped: Shipped) -> dict[str, str]:
     plain = _by_name(rendered(shipped, _wanted(Wanted())))
     templates: dict[str, str] = {}
     crds: dict[str, str] = {}
-    for name, thing in (objects["ha"] | plain).items():
+    for name, thing in ({name: one for found in objects.values() for name, one in found.items()} | plain).items():
         if thing["kind"] == "CustomResourceDefinition":
             crds[f"{thing['spec']['names']['plural']}.yaml"] = _literal(text_of([thing]))
             continue
@@ -87,7 +92,8 @@ def charts(shipped: Shipped) -> dict[str, str]:
         if name in plain:
             text = conditional(_literal(text_of([thing])), variants)
         else:
-            text = only_if("ha", _literal(variants["ha"]))
+            (option,) = variants
+            text = only_if(option, _literal(variants[option]))
         if thing["kind"] == "Namespace":
             text = only_if("createNamespace", text)
         file = f"{FILES[thing['kind']]}.yaml"
@@ -113,6 +119,7 @@ def defaults(shipped: Shipped) -> dict[str, object]:
         "replicas": None,
         "defaultPolicy": "",
         "disableMtls": False,
+        HPA_METRICS: False,
         "createNamespace": False,
     }
 

@@ -12,9 +12,9 @@ import yaml
 from manifests import installation
 from proxy.contract.config import DefaultPolicy
 from translator.cli.params import Command
-from translator.kube.install import SETTINGS, Shipped, UnknownSetting, Wanted, leftovers, rendered, text_of
+from translator.kube.install import SETTINGS, SWITCHES, Shipped, UnknownSetting, Wanted, leftovers, rendered, text_of
 
-KEYS = ", ".join(SETTINGS)
+KEYS = ", ".join((*SETTINGS, *SWITCHES))
 
 
 def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -71,12 +71,20 @@ def upgrade(**options: Any) -> None:
 
 
 @click.command()
-def uninstall() -> None:
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_pairs,
+    metavar="KEY=VALUE",
+    help=f"What it was installed with, where that adds objects: {', '.join(SWITCHES)}.",
+)
+def uninstall(settings: Mapping[str, str]) -> None:
     """Print what to delete: smi uninstall | kubectl delete -f -
 
     Objects of the whole cluster and the mesh's namespace; CRDs take SMI objects with them. Meshed pods go on serving.
     """
-    click.echo(text_of(leftovers(_objects())), nl=False)
+    click.echo(text_of(leftovers(_objects(settings))), nl=False)
 
 
 def _objects(
@@ -103,6 +111,7 @@ def shipped() -> Shipped:
         ha_objects=_all([ha / "disruption.yaml"]),
         ha_controller=_all([ha / "controller.yaml"])[0],
         ha_injector=yaml.safe_load((ha / "injector.yaml").read_text("utf-8")),
+        hpa_objects=_all([installation("overlays/hpa") / file for file in ("apiservices.yaml", "rbac.yaml")]),
     )
 
 

@@ -61,6 +61,7 @@ async def _run(given: argparse.Namespace) -> None:
         namespace=given.namespace,
         pod=os.environ.get("POD_NAME", "") or socket.gethostname(),
         folder=given.folder,
+        hpa_metrics=given.hpa_metrics,
         report_seconds=given.report_seconds,
     )
     async with ApiServer(access) as api:
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
     )
+    parser.add_argument("--hpa-metrics", action="store_true", help="serve what a HorizontalPodAutoscaler reads, too")
     parser.add_argument("--image", default=injected.image, help="of sidecars (%(default)s)")
     parser.add_argument(
         "--image-pull-policy", default=injected.pull_policy, choices=("Always", "IfNotPresent", "Never")

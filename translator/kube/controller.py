@@ -42,6 +42,7 @@ from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import progress
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
+from translator.metricsapi.autoscaling.server import AutoscalingApi
 from translator.metricsapi.server import MetricsApi, Seen
 from translator.observed import Observed
 from translator.reconcile import Reconciler
@@ -165,7 +166,7 @@ class Controller:
 async def run(api: ApiServer, options: Options) -> None:
     """Runs until SIGTERM or SIGINT. Raises ``OSError``, ``ApiError`` or ``AuthorityError`` when it cannot begin."""
     stop = control.stop_signals()
-    webhooks = WebhookAuthority(api, options.namespace)
+    webhooks = WebhookAuthority(api, options.namespace, hpa_metrics=options.hpa_metrics)
     await webhooks.load()
     secret = CaSecret(api, options.namespace, options.folder / "ca", options.mesh.trust_domain)
     await secret.load()
@@ -244,13 +245,15 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
         window = controller.collector.window(float(request.query["seconds"]))
         return await asyncio.to_thread(lambda: msgspec.msgpack.encode(window.entries()))
 
+    gate = AccessGate(api, proxy)
+    scaling = AutoscalingApi(gate, controller.seen).routes() if controller.options.hpa_metrics else ()
     streams.router.add_get(TRAFFIC_PATH, for_peers(lambda: rotation.authority, own_traffic))
     streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
     return await control.set_up(
         streams,
         pages.application(controller, controller.options.admin_port, PUBLIC),
         admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
-        MetricsApi(AccessGate(api, proxy), controller.seen).application(),
+        MetricsApi(gate, controller.seen).application(scaling),
     )
 
 

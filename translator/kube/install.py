@@ -62,12 +62,14 @@ class UnknownSetting(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """The product's manifests: what is always there, and what ``--ha`` adds and patches."""
+    """The product's manifests: what is always there, what ``--ha`` adds and patches, what settings add."""
 
     base: Sequence[Object]
     ha_objects: Sequence[Object]
     ha_controller: Object
     ha_injector: Sequence[Object]
+    hpa_objects: Sequence[Object] = ()
+    """What the setting ``hpaMetrics`` adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +92,25 @@ def rendered(shipped: Shipped, wanted: Wanted) -> list[Object]:
                 _merge(thing, shipped.ha_controller)
             elif thing["kind"] == "MutatingWebhookConfiguration":
                 thing["webhooks"] += [copy.deepcopy(one["value"]) for one in shipped.ha_injector]
+    hpa = switched(wanted.settings, HPA_METRICS)
+    if hpa:
+        objects += copy.deepcopy(list(shipped.hpa_objects))
     for thing in objects:
         own = LABELS if thing["kind"] != "CustomResourceDefinition" else {"app.kubernetes.io/part-of": "smi-mesh"}
         thing["metadata"]["labels"] = dict(sorted({**thing["metadata"].get("labels", {}), **own}.items()))
     (controller,) = (thing for thing in objects if thing["kind"] == "Deployment")
     _configure(controller, wanted)
+    if hpa:
+        controller["spec"]["template"]["spec"]["containers"][0]["args"].insert(0, "--hpa-metrics")
     return sorted(objects, key=lambda thing: (ORDER.index(thing["kind"]), thing["metadata"]["name"]))
+
+
+def switched(settings: Mapping[str, str], key: str) -> bool:
+    """Whether a setting that is true or false is true. Raises ``UnknownSetting``."""
+    value = settings.get(key, "false")
+    if value not in ("true", "false"):
+        raise UnknownSetting(f"{key}: {value!r} is neither true nor false")
+    return value == "true"
 
 
 def leftovers(objects: Iterable[Object]) -> list[Object]:
@@ -119,9 +134,11 @@ def _configure(controller: Object, wanted: Wanted) -> None:
     if wanted.default_policy is not None or not wanted.mtls:
         arguments["default-policy"] = wanted.default_policy or "allow"
     for key, value in wanted.settings.items():
+        if key in SWITCHES:
+            continue
         edit = SETTINGS.get(key)
         if edit is None:
-            raise UnknownSetting(f"{key!r} is not a setting; there are {', '.join(SETTINGS)}")
+            raise UnknownSetting(f"{key!r} is not a setting; there are {', '.join((*SETTINGS, *SWITCHES))}")
         edit(spec, container, arguments, value)
     container["args"] = [f"--{name}={value}" for name, value in arguments.items()]
     if not wanted.mtls:
@@ -169,7 +186,11 @@ SETTINGS: Final[Mapping[str, Callable[[Object, Object, dict[str, str], str], Non
     "cpuRequest": _request("cpu"),
     "memoryRequest": _request("memory"),
 }
-"""The keys of ``--set``."""
+"""The keys of ``--set`` that are text."""
+
+HPA_METRICS: Final = "hpaMetrics"
+SWITCHES: Final = (HPA_METRICS,)
+"""Those that are true or false."""
 
 
 def _merge(into: Object, patch: Object) -> None:

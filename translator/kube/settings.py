@@ -37,5 +37,8 @@ class Options:
     admin_port: int = 8080
     """Health and metrics."""
 
+    hpa_metrics: bool = False
+    """Whether the groups that a HorizontalPodAutoscaler reads are served, too."""
+
     report_seconds: float = 5.0
     """Sidecars report what they counted this often at least: a thousand cost the controller a tenth of a core."""

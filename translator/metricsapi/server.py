@@ -47,6 +47,7 @@ log = logging.getLogger("translator.metricsapi")
 class Attributes:
     """What is to be done to what, as RBAC has it. An empty namespace or name: of all."""
 
+    group: str = GROUP
     verb: str
     resource: str
     subresource: str = ""
@@ -114,10 +115,10 @@ class MetricsApi:
         found.append(web.route("*", f"{ROOT}/{{version}}/{{tail:.*}}", self._answered(self._items)))
         return found
 
-    def application(self) -> web.Application:
-        """The group and nothing else."""
+    def application(self, others: Iterable[web.RouteDef] = ()) -> web.Application:
+        """The group and ``others``, which come first, and nothing else."""
         app = web.Application()
-        app.router.add_routes(self.routes())
+        app.router.add_routes([*others, *self.routes()])
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/healthz", self._ready)
         app.router.add_route("*", "/{tail:.*}", self._answered(_nowhere))

@@ -32,7 +32,9 @@ def controller(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl: kustomize was not asked")
-@pytest.mark.parametrize(("overlay", "arguments"), [("default", ()), ("ha", ("--ha",))])
+@pytest.mark.parametrize(
+    ("overlay", "arguments"), [("default", ()), ("ha", ("--ha",)), ("hpa", ("--set", "hpaMetrics=true"))]
+)
 def test_it_is_what_kustomize_makes_of_the_overlay(overlay: str, arguments: tuple[str, ...]) -> None:
     command = [str(KUBECTL), "kustomize", str(installation(f"overlays/{overlay}"))]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -58,7 +60,7 @@ def test_without_mtls_nobody_has_an_identity_so_all_are_let_in_unless_said_other
     assert {"--disable-mtls", "--default-policy=allow"} <= set(arguments)
 
 
-@pytest.mark.parametrize("pair", ["imge=x", "replicas=0", "imagePullPolicy=Sometimes", "image"])
+@pytest.mark.parametrize("pair", ["imge=x", "replicas=0", "imagePullPolicy=Sometimes", "image", "hpaMetrics=yes"])
 def test_a_setting_that_is_none_is_named(pair: str) -> None:
     result = CliRunner().invoke(main, ["install", "--set", pair])
     assert result.exit_code == 2
@@ -71,3 +73,30 @@ def test_what_uninstall_prints_is_all_that_outlives_the_namespace() -> None:
     assert kinds.count("CustomResourceDefinition") == 6
     assert not {"Deployment", "Service", "ServiceAccount", "Role"} & set(kinds)
     assert [thing["kind"] for thing in printed("upgrade")] == [thing["kind"] for thing in printed("install")]
+
+
+def test_what_autoscalers_read_is_there_for_those_who_ask_for_it() -> None:
+    plain, more = by_name(printed("install")), by_name(printed("install", "--set", "hpaMetrics=true"))
+    added = more.keys() - plain.keys()
+    services = {name for kind, name in added if kind == "APIService"}
+    assert services == {
+        "v1beta1.custom.metrics.k8s.io",
+        "v1beta2.custom.metrics.k8s.io",
+        "v1beta1.external.metrics.k8s.io",
+    }
+    assert "--hpa-metrics" in controller(list(more.values()))["template"]["spec"]["containers"][0]["args"]
+    assert by_name(printed("install", "--set", "hpaMetrics=false")) == plain
+
+    # The controller may write its CA into these and no others.
+    (rule,) = more["ClusterRole", "smi-mesh-hpa"]["rules"]
+    assert (set(rule["resourceNames"]), rule["verbs"]) == (services, ["get", "patch"])
+    (reader,) = more["ClusterRoleBinding", "smi-mesh-hpa-reader"]["subjects"]
+    assert (reader["namespace"], reader["name"]) == ("kube-system", "horizontal-pod-autoscaler")
+
+
+def test_uninstall_takes_the_groups_of_autoscalers_away_only_where_they_are_the_meshs() -> None:
+    """Another adapter's APIService has the same name."""
+    named = {(thing["kind"], thing["metadata"]["name"]) for thing in printed("uninstall")}
+    more = {(thing["kind"], thing["metadata"]["name"]) for thing in printed("uninstall", "--set", "hpaMetrics=true")}
+    assert not any("custom.metrics" in name for _, name in named)
+    assert {kind for kind, _ in more - named} == {"APIService", "ClusterRole", "ClusterRoleBinding"}

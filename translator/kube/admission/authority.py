@@ -24,6 +24,7 @@ from translator.identity.roots import private_pem, self_signed
 from translator.identity.serving import use_pair
 from translator.kube.names import INJECTOR, METRICS_SERVICE, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
 from translator.kube.secret import Data, Secret
+from translator.metricsapi.autoscaling import groups
 from translator.metricsapi.kinds import GROUP, VERSIONS
 
 CONFIGURATIONS: Final = (
@@ -31,7 +32,13 @@ CONFIGURATIONS: Final = (
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/" + VALIDATOR,
 )
 
-API_SERVICES: Final = tuple(f"/apis/apiregistration.k8s.io/v1/apiservices/{version}.{GROUP}" for version in VERSIONS)
+APISERVICES: Final = "/apis/apiregistration.k8s.io/v1/apiservices/"
+API_SERVICES: Final = tuple(f"{APISERVICES}{version}.{GROUP}" for version in VERSIONS)
+
+HPA_SERVICES: Final = tuple(
+    f"{APISERVICES}{version}.{group}" for group, versions in groups.VERSIONS.items() for version in versions
+)
+"""There only where they were asked for, and then perhaps another adapter's."""
 
 LEAF_LIFE: Final = timedelta(days=30)
 """A replica that runs longer renews at half of it."""
@@ -45,8 +52,9 @@ log = logging.getLogger("translator.admission")
 class WebhookAuthority:
     """The CA, as soon as ``load`` has returned."""
 
-    def __init__(self, api: ApiServer, namespace: str) -> None:
+    def __init__(self, api: ApiServer, namespace: str, *, hpa_metrics: bool = False) -> None:
         self._api, self._namespace = api, namespace
+        self._paths = (*CONFIGURATIONS, *API_SERVICES, *(HPA_SERVICES if hpa_metrics else ()))
         self._secret = Secret(api, namespace, WEBHOOK_SECRET)
         self._certificate: x509.Certificate
         self._key: ec.EllipticCurvePrivateKey
@@ -102,7 +110,7 @@ class WebhookAuthority:
         """Keeps the CA in the webhook configurations and the APIServices, until cancelled."""
         told: dict[str, str] = {}
         while True:
-            for path in (*CONFIGURATIONS, *API_SERVICES):
+            for path in self._paths:
                 try:
                     await self._heal(path)
                     told.pop(path, None)
@@ -116,7 +124,7 @@ class WebhookAuthority:
         found = await self._api.get(path)
         wanted = base64.b64encode(_pem(self._certificate)).decode()
         patch: list[dict[str, Any]] = []
-        if path in API_SERVICES and found["spec"].get("caBundle") != wanted:
+        if path.startswith(APISERVICES) and self._ours(found) and found["spec"].get("caBundle") != wanted:
             patch.append({"op": "add", "path": "/spec/caBundle", "value": wanted})
         for index, webhook in enumerate(found.get("webhooks") or ()):
             if (webhook.get("clientConfig") or {}).get("caBundle") != wanted:
@@ -125,6 +133,11 @@ class WebhookAuthority:
         if patch:
             await self._api.patch(path, patch, JSON_PATCH)
             log.info("caBundle written configuration=%s", path.rpartition("/")[2])
+
+    def _ours(self, found: dict[str, Any]) -> bool:
+        """A group of autoscalers is one for the whole cluster: whoever else serves it keeps it."""
+        service = found["spec"].get("service") or {}
+        return (service.get("name"), service.get("namespace")) == (METRICS_SERVICE, self._namespace)
 
 
 async def _made() -> Data:

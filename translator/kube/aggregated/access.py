@@ -11,7 +11,7 @@ from aiohttp import web
 
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.kube.aggregated.frontproxy import FrontProxy, User
-from translator.metricsapi.kinds import GROUP, VERSIONS
+from translator.metricsapi.kinds import VERSIONS
 from translator.metricsapi.server import Attributes
 
 PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -58,7 +58,7 @@ class AccessGate:
 def review_of(user: User, wanted: Attributes) -> dict[str, Any]:
     """The SubjectAccessReview (authorization.k8s.io/v1)."""
     attributes = {
-        "group": GROUP,
+        "group": wanted.group,
         "version": VERSIONS[0],
         "resource": wanted.resource,
         "subresource": wanted.subresource,
@@ -92,7 +92,7 @@ def forbidden(user: User, wanted: Attributes, why: str) -> str:
     named = f' "{wanted.name}"' if wanted.name else ""
     where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
     text = (
-        f'{what}.{GROUP}{named} is forbidden: User "{user.name}" cannot {wanted.verb} resource '
-        f'"{what}" in API group "{GROUP}" {where}'
+        f'{what}.{wanted.group}{named} is forbidden: User "{user.name}" cannot {wanted.verb} resource '
+        f'"{what}" in API group "{wanted.group}" {where}'
     )
     return f"{text}: {why}" if why else text
