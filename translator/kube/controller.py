@@ -41,7 +41,7 @@ from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import progress
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
-from translator.metricsapi.server import MetricsApi, Seen
+from translator.metricsapi.server import MAX_HEADERS, MetricsApi, Seen
 from translator.observed import Observed
 from translator.reconcile import Reconciler
 from translator.roster import Roster
@@ -239,11 +239,14 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
 
     streams.router.add_get(TRAFFIC_PATH, for_peers(lambda: rotation.authority, own_traffic))
     streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
+    options = controller.options
+    metrics = MetricsApi(AccessGate(api, proxy), controller.seen, spec_exact=options.spec_exact_discovery)
     return await control.set_up(
         streams,
-        pages.application(controller, controller.options.admin_port, PUBLIC),
-        admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
-        MetricsApi(AccessGate(api, proxy), controller.seen).application(),
+        pages.application(controller, options.admin_port, PUBLIC),
+        admission.application(options.injected, annotations, lambda: rotation.trust.bundle),
+        metrics.application(),
+        max_headers=MAX_HEADERS,
     )
 
 
