@@ -75,7 +75,9 @@ class Observed:
     def account(self, identity: str) -> tuple[str, str] | None:
         """Namespace and name of the ServiceAccount that an identity of this mesh is of."""
         parts = identity.split("/")
-        if len(parts) != 7 or spiffe_id(self.world.settings.trust_domain, parts[4], parts[6]) != identity:
+        if len(parts) != 7 or not (parts[4] and parts[6]):
+            return None
+        if spiffe_id(self.world.settings.trust_domain, parts[4], parts[6]) != identity:
             return None
         return parts[4], parts[6]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from translator.metricsapi.kinds import EDGES, GROUP, KIND, LIST, RESOURCES
+from translator.metricsapi.selectors import FIELDS
 
 Body = dict[str, Any]
 
@@ -13,6 +14,14 @@ ABOUT: Final = (
     "What was measured of the traffic of a resource within a window: latency percentiles and counts, "
     "with one peer (edge), or of one backend of a TrafficSplit."
 )
+
+QUERY: Final = {
+    "t": "How far the numbers reach back: a duration such as 30s (which it is, if not said), 10m at most.",
+    "labelSelector": "Which items, by the labels of what was measured.",
+    "fieldSelector": f"Which items, by {', '.join(FIELDS)}.",
+    "limit": "How many items at most.",
+    "continue": "From where on, as the page before said.",
+}
 
 
 def _text(about: str) -> Body:
@@ -94,28 +103,34 @@ def _name(version: str, kind: str) -> str:
     return f"io.smi-spec.metrics.{version}.{kind}"
 
 
-def paths(version: str) -> Mapping[str, Mapping[str, Body]]:
-    """By path: the GET operations."""
-    found: dict[str, Mapping[str, Body]] = {}
+def paths(version: str) -> Mapping[str, Body]:
+    """By path: its parameters and its GET operation."""
+    root = f"/apis/{GROUP}/{version}"
+    found: dict[str, Body] = {}
     for kind in RESOURCES.values():
-        root = f"/apis/{GROUP}/{version}"
         scope = f"{root}/namespaces/{{namespace}}" if kind.namespaced else root
-        listing = _operation(version, kind.kind, "list", LIST)
+        named = f"{scope}/{kind.plural}/{{name}}"
+        places = [(f"{scope}/{kind.plural}", "list", LIST), (named, "get", KIND)]
         if kind.namespaced:
-            found[f"{root}/{kind.plural}"] = listing
-        found[f"{scope}/{kind.plural}"] = listing
-        found[f"{scope}/{kind.plural}/{{name}}"] = _operation(version, kind.kind, "get", KIND)
+            places.append((f"{root}/{kind.plural}", "list", LIST))
         if kind.measured:
-            found[f"{scope}/{kind.plural}/{{name}}/{EDGES}"] = _operation(version, kind.kind, "list", LIST)
+            places.append((f"{named}/{EDGES}", "list", LIST))
+        for path, action, answer in places:
+            found[path] = _operation(version, kind.kind, action, answer, path)
     return found
 
 
-def _operation(version: str, kind: str, action: str, answer: str) -> Mapping[str, Body]:
+def _operation(version: str, kind: str, action: str, answer: str, path: str) -> Body:
+    names = [name for name in ("namespace", "name") if f"{{{name}}}" in path]
+    edges = EDGES.capitalize() if path.endswith(f"/{EDGES}") else ""
+    scope = "Namespaced" if "namespace" in names else "AllNamespaces" if action == "list" and not edges else ""
     return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
         "get": {
-            "operationId": f"{action}{version}{kind}{answer}",
+            "operationId": f"{action}{version.capitalize()}{scope}{kind}{edges}",
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": GROUP, "version": version, "kind": kind},
+            "parameters": [_query(name, about) for name, about in QUERY.items()],
             "responses": {
                 "200": {
                     "description": "OK",
@@ -124,8 +139,12 @@ def _operation(version: str, kind: str, action: str, answer: str) -> Mapping[str
                     },
                 }
             },
-        }
+        },
     }
+
+
+def _query(name: str, about: str) -> Body:
+    return {"name": name, "in": "query", "description": about, "schema": {"type": "string"}}
 
 
 def document_v3(version: str) -> Body:
@@ -133,7 +152,7 @@ def document_v3(version: str) -> Body:
     return {
         "openapi": "3.0.0",
         "info": {"title": "smi-mesh", "version": version},
-        "paths": {path: dict(operations) for path, operations in paths(version).items()},
+        "paths": dict(paths(version)),
         "components": {"schemas": dict(schemas(version))},
     }
 

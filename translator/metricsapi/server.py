@@ -120,8 +120,8 @@ class MetricsApi:
         for path, handler in handlers.items():
             answered = self._answered(handler)
             found += [web.route("*", path, answered), web.route("*", f"{path}/", answered)]
-        found.append(web.route("*", f"{ROOT}/{{version}}/{{tail:.*}}", self._answered(self._items)))
-        found.append(web.route("*", f"{ROOT}/{{tail:.*}}", self._answered(_nowhere)))
+        found.append(web.route("*", rf"{ROOT}/{{version}}/{{tail:[\s\S]*}}", self._answered(self._items)))
+        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", self._answered(_nowhere)))
         return found
 
     def application(self) -> web.Application:
@@ -130,7 +130,7 @@ class MetricsApi:
         app.router.add_routes(self.routes())
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/healthz", self._ready)
-        app.router.add_route("*", "/{tail:.*}", self._answered(_nowhere))
+        app.router.add_route("*", r"/{tail:[\s\S]*}", self._answered(_nowhere))
         return app
 
     async def _ready(self, _: web.Request) -> web.Response:
@@ -181,7 +181,11 @@ class MetricsApi:
             return await self._watch(request, user, attributes, wanted)
         seen, found = await self._found(user, version, wanted)
         moment, table = _moment(version, wanted, seen), _wants_table(request)
-        return _json(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
+        answer = _json(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
+        if seen.partial:
+            # kubectl prints it.
+            answer.headers["Warning"] = f'299 - "{seen.partial}"'
+        return answer
 
     async def _permitted(self, user: object, wanted: Attributes) -> None:
         why = await self._gate.may(user, wanted)
