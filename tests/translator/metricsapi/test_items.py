@@ -145,7 +145,8 @@ def test_edges(path: str, edges: dict[str, tuple[int, int]]) -> None:
 
 def test_both_ends_of_every_edge_have_the_same_counts() -> None:
     names = [("shop", "client"), ("shop", "web"), ("vault", "spy"), ("vault", "safe")]
-    sent, received = {}, {}
+    sent: dict[Any, Any] = {}
+    received: dict[Any, Any] = {}
     for namespace, name in names:
         for edge in listed(f"namespaces/{namespace}/deployments/{name}/edges"):
             numbers = edge.counted.successes, edge.counted.failures, edge.counted.percentile(0.99)
