@@ -265,7 +265,10 @@ class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A probe of the application that the admin port serves in the kubelet's name, at ``/probe/<name>``.
 
     ``kind`` tells how the application is asked at ``port`` of the pod's address. ``path``, ``scheme`` and ``headers``
-    belong to ``http``, ``service`` to ``grpc``. ``timeout`` is in seconds.
+    belong to ``http``, ``service`` to ``grpc`` (empty: the server as a whole). ``timeout`` is in seconds.
+
+    ``hook``: it is a lifecycle hook, not a probe. The kubelet waits for its answer without end and takes any; only
+    where none comes the hook has failed.
     """
 
     name: str
@@ -276,6 +279,7 @@ class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True):
     headers: tuple[tuple[str, str], ...] = ()
     service: str = ""
     timeout: float = 1.0
+    hook: bool = False
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,7 @@ FILES: Final[Mapping[str, str]] = {
     "RoleBinding": "rbac",
     "Service": "controller",
     "Deployment": "controller",
+    "APIService": "metrics",
     "PodDisruptionBudget": "disruption",
     "MutatingWebhookConfiguration": "webhooks",
     "ValidatingWebhookConfiguration": "webhooks",

@@ -34,6 +34,7 @@ from translator.kube.aggregated.access import AccessGate
 from translator.kube.aggregated.frontproxy import FrontProxy
 from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
+from translator.kube.offline import SigningKeys
 from translator.kube.peers import Peers, complete, for_peers
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
@@ -74,7 +75,8 @@ class Controller:
         self.collector = Collector(
             Traffic(options.report_seconds, time.monotonic()), options.report_seconds, time.monotonic
         )
-        self.reviews = TokenReviews(api)
+        self.keys = SigningKeys(api)
+        self.reviews = TokenReviews(api, lambda token: self.keys.verify(token, self._uid))
         self.source = KubernetesSource(api, self._changed)
         self.peers = Peers(
             options.pod, options.namespace, options.control_port, lambda: self.source.pods, lambda: rotation.authority
@@ -106,6 +108,10 @@ class Controller:
         for line in problems.news(self.problems, found):
             log.warning("%s", line)
         self.problems = found
+
+    def _uid(self, pod: str) -> str:
+        known = self.reconciler.world.index.pods.get(pod) if self.reconciler.world is not None else None
+        return known.meta.uid if known is not None else ""
 
     @property
     def fresh(self) -> bool:
@@ -200,6 +206,7 @@ async def run(api: ApiServer, options: Options) -> None:
                 group.create_task(webhooks.heal(), name="caBundle"),
                 group.create_task(webhooks.keep(context), name="webhook certificate"),
                 group.create_task(_keep_identity(controller), name="identity"),
+                group.create_task(controller.keys.follow(), name="signing keys"),
                 group.create_task(proxy.follow(webhooks.certify, metrics.serve), name="front proxy"),
                 group.create_task(leader.lead(writer.run), name="status"),
                 group.create_task(control.keep_tidy(controller.collector, controller.reconciler), name="traffic"),

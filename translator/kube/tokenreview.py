@@ -1,11 +1,13 @@
 """Who a sidecar's token belongs to, asked of the API server (authentication.k8s.io/v1 TokenReview).
 
 A token counts only if it was issued for our audience and is bound to a pod: the answer must name both. There is no
-fallback to any other audience. Answers are remembered for a few seconds by the token's hash.
+fallback to any other audience. Answers are remembered for a few seconds by the token's hash. An API server that cannot
+be asked is no reason to refuse: ``translator.kube.offline`` looks at the token itself then.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -26,11 +28,20 @@ MOST: Final = 10_000
 """Answers remembered at once."""
 
 
-class TokenReviews:
-    """Asks and remembers. ``clock`` gives monotonic seconds."""
+TIMEOUT: Final = 5.0
+"""Seconds for an answer: a sidecar waits for it, and one that is stopped gives none."""
 
-    def __init__(self, api: ApiServer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._api, self._clock = api, clock
+
+class TokenReviews:
+    """Asks and remembers. ``otherwise`` verifies a token when nobody answers; ``clock`` gives monotonic seconds."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        otherwise: Callable[[str], SidecarIdentity],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api, self._otherwise, self._clock = api, otherwise, clock
         self._known: dict[bytes, tuple[float, SidecarIdentity]] = {}
 
     async def verify(self, token: str) -> SidecarIdentity:
@@ -45,9 +56,14 @@ class TokenReviews:
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
         try:
-            review = await self._api.create(PATH, body)
+            async with asyncio.timeout(TIMEOUT):
+                review = await self._api.create(PATH, body)
+        except TimeoutError:
+            return self._otherwise(token)
         except ApiError as error:
-            raise TokenRejected(f"the API server could not be asked: {error}") from error
+            if error.status and error.status < 500 and error.status != 429:
+                raise TokenRejected(f"the API server could not be asked: {error}") from error
+            return self._otherwise(token)
         identity = identity_of(review.get("status") or {})
         if len(self._known) >= MOST:
             self._known.clear()

@@ -119,7 +119,7 @@ def test_top() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["stat", "node"], '"node" is no kind of resource'),
+        (["stat", "ingress"], '"ingress" is no kind of resource'),
         (["stat", "deploy/"], "no name behind the slash"),
         (["stat", "-n", "a", "-A"], "-n and -A cannot be given together"),
         (["stat", "-n", "A"], "is no name"),
@@ -129,8 +129,8 @@ def test_top() -> None:
         (["stat", "--to-namespace", "b"], "need --from and --to"),
         (["routes"], "Missing argument"),
         (["routes", "svc/web", "-o", "wide"], "is not one of"),
-        (["edges", "node"], "is no kind of resource"),
-        (["top", "node"], "is no kind of resource"),
+        (["edges", "ingress"], "is no kind of resource"),
+        (["top", "ingress"], "is no kind of resource"),
     ],
 )
 def test_wrong_usage(arguments: list[str], error: str, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ SKIPPED: Final = (
 
 PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 HOOKS: Final = ("postStart", "preStop")
+KINDS: Final = ("httpGet", "tcpSocket", "grpc")
 
 Spec = dict[str, Any]
 Annotations = Mapping[str, str]
@@ -237,39 +238,49 @@ def _rewrite(spec: Spec) -> Iterator[Probe]:
             places = [(container, name) for name in PROBES] + [(lifecycle, name) for name in HOOKS]
             for holder, place in places:
                 asked = holder.get(place)
-                probe = _probe(f"{container['name']}-{place}", asked, ports) if asked else None
+                probe = _probe(f"{container['name']}-{place}", asked, ports, place in HOOKS) if asked else None
                 if probe is not None:
-                    for kind in ("httpGet", "tcpSocket", "grpc"):
+                    for kind in KINDS:
                         asked.pop(kind, None)
                     asked["httpGet"] = {"path": f"/probe/{probe.name}", "port": ADMIN}
                     yield probe
 
 
-def _probe(name: str, asked: Spec, ports: Mapping[str, int]) -> Probe | None:
-    """What is asked of the application; None for an exec probe, a port of no known name, and one at another host."""
+def _probe(name: str, asked: Spec, ports: Mapping[str, int], hook: bool) -> Probe | None:
+    """What is asked of the application.
+
+    None for what is no question at a port of the pod: an exec probe, a port of no known name, one at another host. And
+    for a hook that would connect only: the kubelet fails it, so it must go on failing.
+    """
+    kind = next((kind for kind in KINDS if asked.get(kind)), "")
+    action = asked.get(kind) or {}
+    port = _port(action.get("port"), ports)
+    if not port or action.get("host") or (hook and kind != "httpGet"):
+        return None
     timeout = float(asked.get("timeoutSeconds") or 1)
-    for kind in ("httpGet", "tcpSocket", "grpc"):
-        action = asked.get(kind)
-        if action is None:
-            continue
-        port = action.get("port")
-        number = ports.get(port, int(port) if str(port).isdigit() else 0) if isinstance(port, str) else port
-        if not number or action.get("host"):
-            return None
-        if kind != "httpGet":
-            return Probe(name=name, kind="tcp", port=number, timeout=timeout)
-        headers = tuple((str(one["name"]), str(one["value"])) for one in action.get("httpHeaders") or ())
-        secure = str(action.get("scheme", "HTTP")).upper() == "HTTPS"
-        return Probe(
-            name=name,
-            kind="http",
-            port=number,
-            path=action.get("path") or "/",
-            scheme="https" if secure else "http",
-            headers=headers,
-            timeout=timeout,
-        )
-    return None
+    if kind == "tcpSocket":
+        return Probe(name=name, kind="tcp", port=port, timeout=timeout)
+    if kind == "grpc":
+        return Probe(name=name, kind="grpc", port=port, service=action.get("service") or "", timeout=timeout)
+    secure = str(action.get("scheme") or "HTTP").upper() == "HTTPS"
+    return Probe(
+        name=name,
+        kind="http",
+        port=port,
+        path=action.get("path") or "/",
+        scheme="https" if secure else "http",
+        headers=tuple((str(one["name"]), str(one.get("value") or "")) for one in action.get("httpHeaders") or ()),
+        timeout=timeout,
+        hook=hook,
+    )
+
+
+def _port(said: Any, ports: Mapping[str, int]) -> int:
+    """A port's number, by the container's names for them; 0 where it is none. To the kubelet "8080" is 8080, too."""
+    number = ports.get(said, said) if isinstance(said, str) else said
+    if isinstance(number, str):
+        number = int(number) if len(number) < 6 and number.isascii() and number.isdecimal() else 0
+    return number if number and 0 < number < 65536 else 0
 
 
 def _lengthen(spec: Spec) -> None:

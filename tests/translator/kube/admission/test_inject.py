@@ -157,23 +157,8 @@ def test_probes_go_through_the_sidecar() -> None:
     assert (ready.kind, ready.port, ready.path, ready.timeout) == ("http", 8080, "/ready", 3.0)
     assert ready.headers == (("X-Probe", "1"),)
     assert (probes["web-livenessProbe"].kind, probes["web-livenessProbe"].port) == ("tcp", 8080)
-    assert probes["web-startupProbe"].port == 9000
+    assert (probes["web-startupProbe"].kind, probes["web-startupProbe"].port) == ("grpc", 9000)
     assert probes["web-postStart"].scheme == "https"
-
-
-@pytest.mark.parametrize(
-    "probe",
-    [
-        {"exec": {"command": ["true"]}},
-        {"httpGet": {"path": "/", "port": "nowhere"}},
-        {"httpGet": {"path": "/", "port": 80, "host": "elsewhere"}},
-    ],
-    ids=str,
-)
-def test_a_probe_that_is_not_about_a_port_of_the_pod_stays(probe: dict[str, Any]) -> None:
-    new = injected(pod(containers=[{"name": "web", "livenessProbe": probe}]), {}, SETTINGS, BUNDLE)
-    assert new["spec"]["containers"][0]["livenessProbe"] == probe
-    assert told(new).sidecar.probes == ()
 
 
 @pytest.mark.parametrize(("grace", "seconds"), [(None, 5), (9, 3), (2, None)])
