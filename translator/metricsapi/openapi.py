@@ -28,6 +28,10 @@ def _text(about: str) -> Body:
     return {"type": "string", "description": about}
 
 
+def _texts(about: str) -> Body:
+    return {"type": "object", "description": about, "additionalProperties": {"type": "string"}}
+
+
 def _object(about: str, **properties: Body) -> Body:
     return {"type": "object", "description": about, "properties": properties}
 
@@ -51,7 +55,16 @@ def _properties() -> Body:
     return {
         "apiVersion": _text("metrics.smi-spec.io/v1alpha1 or v1alpha2."),
         "kind": _text("Always TrafficMetrics."),
-        "metadata": {"type": "object", "description": "Name and namespace of what was measured, and its labels."},
+        "metadata": _object(
+            "Name and namespace of what was measured, and its labels.",
+            name=_text(
+                "Its name; in trafficmetrics KIND.NAME, of a backend SPLIT.BACKEND, of an edge with the peer's."
+            ),
+            namespace=_text("Its namespace; not there for Namespaces and Nodes."),
+            creationTimestamp=_text("When it was answered."),
+            labels=_texts("Of a workload: what its pods have in common."),
+            annotations=_texts("smi-mesh.io/partial: some controller's numbers are missing."),
+        ),
         "timestamp": _text("When it was answered."),
         "window": _text("How far the numbers reach back (query parameter t, 10m at most)."),
         "resource": _reference("What was measured."),
@@ -65,7 +78,12 @@ def _properties() -> Body:
             "Of a TrafficSplit: the backend. Null for anything else.",
             apex=_text("The root Service."),
             name=_text("The leaf Service."),
-            weight={"x-kubernetes-int-or-string": True, "description": "Its weight, as written."},
+            weight={
+                "type": "string",
+                "format": "int-or-string",
+                "x-kubernetes-int-or-string": True,
+                "description": "Its weight as written: a number, or a quantity such as 900m where v1alpha1 has one.",
+            },
         ),
         "metrics": {
             "type": "array",
