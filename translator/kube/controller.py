@@ -131,16 +131,18 @@ class Controller:
         answers = await self.peers.ask(TRAFFIC_PATH, {"seconds": str(seconds)})
         window, pods = self.collector.window(seconds), self.roster.known()
 
-        def put_together() -> Observed:
-            entries = window.entries()
+        def put_together() -> Seen:
+            entries, missing = window.entries(), 0
             for answer in answers:
-                if answer is not None:
-                    entries += msgspec.msgpack.decode(answer, type=list[Entry])
-            return Observed(entries=entries, seconds=window.seconds, pods=pods, world=world)
+                try:
+                    entries += msgspec.msgpack.decode(answer or b"", type=list[Entry])
+                except msgspec.MsgspecError:
+                    # While a new version is rolled out the other's form may be another.
+                    missing += 1
+            partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
+            return Seen(Observed(entries=entries, seconds=window.seconds, pods=pods, world=world), partial)
 
-        missing = answers.count(None)
-        partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
-        return Seen(await asyncio.to_thread(put_together), partial)
+        return await asyncio.to_thread(put_together)
 
     def _changed(self) -> None:
         self._dirty.set()

@@ -53,6 +53,7 @@ def packed(ok: int) -> bytes:
         ([packed(3), packed(4)], 7, ""),
         ([packed(3), None], 3, "1 of 3 replicas did not answer"),
         ([None, None], 0, "2 of 3 replicas did not answer"),
+        ([b"", packed(3), b"\xc1", msgspec.msgpack.encode([["a", {}]])], 3, "3 of 5 replicas did not answer"),
     ],
 )
 def test_all_controllers_counts_together(
