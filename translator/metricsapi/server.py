@@ -217,13 +217,17 @@ class MetricsApi:
 
     async def _open(self, user: object, version: str, plural: str, namespaces: Iterable[str]) -> set[str]:
         """Those of ``namespaces`` (empty: the whole cluster) where the user may list a kind."""
-        return {
-            namespace
-            for namespace in namespaces
-            if not await self._gate.may(
-                user, Attributes(verb="list", resource=plural, namespace=namespace, version=version)
-            )
-        }
+        wanted = sorted(set(namespaces))
+
+        async def may(namespace: str) -> bool:
+            attributes = Attributes(verb="list", resource=plural, namespace=namespace, version=version)
+            return not await self._gate.may(user, attributes)
+
+        # Who may in the whole cluster may in each namespace: one question instead of hundreds.
+        if len(wanted) > 1 and await may(""):
+            return set(wanted)
+        answers = await asyncio.gather(*map(may, wanted))
+        return {namespace for namespace, yes in zip(wanted, answers, strict=True) if yes}
 
     async def _traffic(
         self, request: web.Request, user: object, version: str, segments: tuple[str, ...]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from metricsworld import ROOT, TABLE, V1, V2, Client, counts, scene, status_of
+from metricsworld import ROOT, TABLE, V1, V2, Client, counts, observed_of, scene, status_of
 
 SECRETS = ("vault", "spy", "safe", "secrets")
 """What stands for the other namespace in every text."""
@@ -208,3 +208,17 @@ def test_discovery_is_for_everybody_who_got_in() -> None:
         assert json.dumps(status)
 
     scene(play)
+
+
+def test_who_may_everywhere_is_not_asked_about_for_each_namespace() -> None:
+    pods = [{"pod": f"n{number}/a", "as": "a", "workload": "Pod/a"} for number in range(50)]
+    calls = [{"by": "n0/a", "from": f"n{number}/a", "ok": 1} for number in range(50)]
+
+    async def play(client: Client) -> None:
+        assert len((await client.get(f"{V2}/namespaces/n0/pods/a/edges"))["items"]) == 50
+        assert len(client.gate.asked) == 2
+        client.gate.rights["tenant"] = {"n0", "n7"}
+        items = (await client.get(f"{V2}/namespaces/n0/pods/a/edges", user="tenant"))["items"]
+        assert sorted(one["metadata"]["name"] for one in items) == ["a.from.pod.a", "a.from.pod.a.n7", "a.from.unknown"]
+
+    scene(play, observed_of({"pods": pods, "counted": calls}))
