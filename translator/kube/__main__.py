@@ -61,6 +61,7 @@ async def _run(given: argparse.Namespace) -> None:
         namespace=given.namespace,
         pod=os.environ.get("POD_NAME", "") or socket.gethostname(),
         folder=given.folder,
+        spec_exact_discovery=given.spec_exact_discovery,
         report_seconds=given.report_seconds,
     )
     async with ApiServer(access) as api:
@@ -88,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
+    )
+    parser.add_argument(
+        "--spec-exact-discovery",
+        action="store_true",
+        help="TrafficMetrics: every resource has that Kind, as SMI's text has it; kubectl then mixes them up",
     )
     parser.add_argument("--image", default=injected.image, help="of sidecars (%(default)s)")
     parser.add_argument(

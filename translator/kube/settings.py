@@ -37,5 +37,8 @@ class Options:
     admin_port: int = 8080
     """Health and metrics."""
 
+    spec_exact_discovery: bool = False
+    """TrafficMetrics: every resource has the same Kind, as SMI's text has it, though kubectl then mixes them up."""
+
     report_seconds: float = 5.0
     """Sidecars report what they counted this often at least: a thousand cost the controller a tenth of a core."""
