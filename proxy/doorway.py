@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from proxy.inbound import Inbound
     from proxy.outbound import Outbound
 
-FIRST_BYTES: Final = 0.05
+FIRST_BYTES: Final = 0.1
 """Seconds to wait for a client's first bytes where nothing else tells what is spoken. A client of HTTP sends them with
 the connection's last packet of the handshake; where it is the server that speaks first they never come."""
+
+LAG: Final = 0.02
+"""Seconds that our own timer may be late. Beyond it the machine has too much to do, and the client may be late, too."""
+
+PATIENCE: Final = 10
+"""Times that the wait begins anew for such a reason."""
 
 log = logging.getLogger("proxy.doorway")
 
@@ -70,7 +77,7 @@ class Doorway(asyncio.Protocol):
         """What is spoken; None: the client has left."""
         said = declared(declared_as)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + FIRST_BYTES
+        deadline, patience = loop.time() + FIRST_BYTES, PATIENCE
         while said is None and not self._lost:
             said = spoken(self._data)
             if said is None and (self._eof or loop.time() >= deadline):
@@ -82,8 +89,15 @@ class Doorway(asyncio.Protocol):
                 async with asyncio.timeout_at(deadline):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                if patience and (loop.time() - deadline > LAG or self._pending()):
+                    deadline, patience = loop.time() + FIRST_BYTES, patience - 1
         return None if self._lost else said
+
+    def _pending(self) -> bool:
+        """Whether the kernel has something that the loop has not come to read."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def become(self, connection: ServerConnection, relay: Callable[[], None] | None = None) -> None:
         """From here on it is ``connection``'s, with all that came so far; ``relay`` if it is not HTTP's."""

@@ -165,12 +165,13 @@ class ListenerSet:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
+        connection = MeshConnection(self._apps, contexts.federation)
         try:
             # A later deadline of our own: aiofastnet never returns if it cannot decode a name in a certificate.
             async with asyncio.timeout(HANDSHAKE_TIMEOUT + 1):
                 await aiofastnet.connect_accepted_socket(
                     self._loop,
-                    lambda: _protocol(MeshConnection(self._apps, contexts.federation)),
+                    lambda: _protocol(connection),
                     sock,
                     ssl=contexts.server,
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
@@ -178,7 +179,11 @@ class ListenerSet:
                     ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
                 )
         except OSError as error:  # TimeoutError is one
-            sock.close()
+            # As in ``proxy.http1.client``: whoever has the socket must close it.
+            if connection in self._apps.forwarding.connections:
+                connection.transport.abort()
+            else:
+                sock.close()
             log.info("handshake failed error=%s", error.strerror or type(error).__name__)
         finally:
             self._handshakes -= 1

@@ -121,6 +121,7 @@ class Subscription:
         self._reporter = reporter
         self._jitter = jitter
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._vain: set[str] = set()
         self._unsent: list[str] = []
         self._to_ask = asyncio.Event()
         self._to_reconnect = asyncio.Event()
@@ -144,17 +145,21 @@ class Subscription:
         """What a canonical host name means, asked of the controller unless known. Waits ``seconds`` at most.
 
         Raises ``Unavailable`` when there was no answer in time. The question stays open: a late
-        answer still comes into ``current``, and a new stream begins with all open questions.
+        answer still comes into ``current``, and a new stream begins with all open questions. While
+        there is no stream nobody waits for a question a second time.
         """
         known = self.current.hosts.get(host)
         if known is not None:
             return known
         if not is_host(host):
             return Host()
+        if host in self._vain and not self.connected:
+            raise _unanswered(host, "there is no controller to ask")
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(self._ask(host))
         except TimeoutError:
+            self._vain.add(host)
             raise _unanswered(host, f"the controller did not answer in {seconds:g} s") from None
         known = self.current.hosts.get(host)
         if known is None:
@@ -200,6 +205,7 @@ class Subscription:
         """One connection, from dialling to its end."""
         socket = await self._connect(session, control)
         self.connected = True
+        self._vain.clear()
         log.info("control stream open version=%d", self.current.version)
         try:
             async with asyncio.TaskGroup() as group:

@@ -51,9 +51,12 @@ def control_application(
     return control
 
 
-async def set_up(*applications: web.Application) -> list[web.AppRunner]:
-    """A runner for each, to be given its sites."""
-    runners = [web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS) for app in applications]
+async def set_up(*applications: web.Application, max_headers: int = 128) -> list[web.AppRunner]:
+    """A runner for each, to be given its sites. ``max_headers``: how many a request may have."""
+    runners = [
+        web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_SECONDS, max_headers=max_headers)
+        for app in applications
+    ]
     for runner in runners:
         await runner.setup()
     return runners

@@ -68,11 +68,18 @@ class Observed:
 
     def callers(self, identity: str, kind: str) -> set[Resource]:
         """What an identity may stand for: everything that runs under it."""
-        parts = identity.split("/")
-        if len(parts) != 7 or spiffe_id(self.world.settings.trust_domain, parts[4], parts[6]) != identity:
-            return set()
-        found = (of_pod(pod, kind) for pod in self.world.pods_as(parts[4], parts[6]))
+        account = self.account(identity)
+        found = (of_pod(pod, kind) for pod in self.world.pods_as(*account)) if account is not None else ()
         return {one for one in found if one is not None}
+
+    def account(self, identity: str) -> tuple[str, str] | None:
+        """Namespace and name of the ServiceAccount that an identity of this mesh is of."""
+        parts = identity.split("/")
+        if len(parts) != 7 or not (parts[4] and parts[6]):
+            return None
+        if spiffe_id(self.world.settings.trust_domain, parts[4], parts[6]) != identity:
+            return None
+        return parts[4], parts[6]
 
 
 def services(entry: Entry) -> set[Resource]:

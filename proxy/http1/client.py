@@ -240,7 +240,12 @@ async def _secure(
             ssl_outgoing_bio_size=OUTGOING_BIO_SIZE,
         )
     except BaseException:
-        sock.close()
+        # Time may run out at the very moment the handshake ends: the transport has the socket then, and goes on polling
+        # it. Closed under it, its number would soon be another connection's.
+        if connection.fileno >= 0:
+            connection.transport.abort()
+        else:
+            sock.close()
         raise
     try:
         peer = peer_of(transport, forwarding.trust_domain, datetime.now(UTC), federation=contexts.federation)

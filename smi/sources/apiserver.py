@@ -114,7 +114,8 @@ class ApiServer:
                 if response.status >= 400:
                     raise refused(asked, response.status, text, response.headers.get("Retry-After", ""))
                 return dict(json.loads(text))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        # What is JSON and no object is a TypeError.
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError) as error:
             raise ApiError(asked, 0, str(error) or type(error).__name__) from error
 
     async def stream(self, path: str, params: Mapping[str, str], silence: float) -> aiohttp.ClientResponse:

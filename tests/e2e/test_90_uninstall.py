@@ -13,6 +13,8 @@ def test_meshed_pods_go_on_and_nothing_of_ours_is_left() -> None:
     with place("e2e-uninstall") as where:
         where.apply(*sorted((DEMOS / "canary").glob("*.yaml")))
         where.settled()
+        # What a pod has called once it goes on calling; for a name it never asked for it needs a controller.
+        where.python("deploy/client", "ask", "http://myweb-service/", "20", "GET", "{}")
         kubectl("delete", "-f", "-", text=smi("uninstall"))
         eventually("the namespace is gone", lambda: run("kubectl", "get", "namespace", MESH).returncode != 0)
 

@@ -6,10 +6,12 @@ The kernel's part, the original destination, is told by the test.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from pair import contexts_of
 from wire import HOST, free_port
 
@@ -27,6 +29,7 @@ from proxy.contract.config import (
     Sidecar,
     spiffe_id,
 )
+from proxy.doorway import FIRST_BYTES
 from proxy.original import parsed
 from proxy.sidecar import Sidecar as Running
 
@@ -191,6 +194,24 @@ def test_http_is_told_by_its_first_bytes_and_goes_by_its_destination_not_by_its_
             assert place.heard[0].startswith(b"GET /x HTTP/1.1\r\nhost: elsewhere\r\n")
 
     play(scene)
+
+
+def test_http_is_still_http_when_the_sidecar_comes_late_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait runs out while the loop is busy, and the bytes are in the kernel all the while."""
+
+    async def scene() -> None:
+        place = Place()
+        async with sidecars(monkeypatch, place, virtual) as (outbound, _):
+            reader, writer = await asyncio.open_connection(HOST, outbound)
+            for _ in range(50):
+                await asyncio.sleep(0)  # the sidecar has accepted, and waits
+            writer.write(b"GET /x HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            time.sleep(3 * FIRST_BYTES)  # noqa: ASYNC251 - nobody gets a turn
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            assert place.heard[0].startswith(b"GET /x HTTP/1.1\r\nhost: web\r\n"), "rewritten, not relayed"
+            writer.close()
+
+    uvloop.run(scene())
 
 
 def test_what_is_not_of_the_mesh_is_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:

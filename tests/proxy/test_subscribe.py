@@ -208,6 +208,17 @@ def test_an_unanswered_name_is_a_503_and_stays_asked(authority: Authority) -> No
     asyncio.run(main())
 
 
+def test_without_a_controller_nobody_waits_for_a_question_twice(authority: Authority) -> None:
+    async def main() -> None:
+        async with subscribed(sidecar(1), contexts(authority, "web-0"), Applied()) as subscription:
+            with pytest.raises(Unavailable, match="did not answer"):
+                await subscription.resolve("web.shop", 0.01)
+            with pytest.raises(Unavailable, match="no controller"):
+                await subscription.resolve("web.shop", 3600)
+
+    asyncio.run(main())
+
+
 def test_what_cannot_be_a_name_is_not_of_this_mesh(authority: Authority) -> None:
     async def main() -> None:
         async with subscribed(sidecar(1), contexts(authority, "web-0"), Applied()) as subscription:

@@ -399,7 +399,7 @@ def test_traffic(known: Known) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "says"),
     [
-        ("resource=node", 400, "is no kind of resource"),
+        ("resource=gateway", 400, "is no kind of resource"),
         ("seconds=nan", 400, "cannot be looked at"),
         ("nonsense=1", 400, "there is no such parameter"),
         ("view=routes&resource=svc", 400, "KIND/NAME"),

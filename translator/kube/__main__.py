@@ -62,6 +62,7 @@ async def _run(given: argparse.Namespace) -> None:
         pod=os.environ.get("POD_NAME", "") or socket.gethostname(),
         folder=given.folder,
         hpa_metrics=given.hpa_metrics,
+        spec_exact_discovery=given.spec_exact_discovery,
         report_seconds=given.report_seconds,
     )
     async with ApiServer(access) as api:
@@ -91,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
     )
     parser.add_argument("--hpa-metrics", action="store_true", help="serve what a HorizontalPodAutoscaler reads, too")
+    parser.add_argument(
+        "--spec-exact-discovery",
+        action="store_true",
+        help="TrafficMetrics: every resource has that Kind, as SMI's text has it; kubectl then mixes them up",
+    )
     parser.add_argument("--image", default=injected.image, help="of sidecars (%(default)s)")
     parser.add_argument(
         "--image-pull-policy", default=injected.pull_policy, choices=("Always", "IfNotPresent", "Never")

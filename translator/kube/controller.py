@@ -43,7 +43,7 @@ from translator.kube.status.subscribed import progress
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
 from translator.metricsapi.autoscaling.server import AutoscalingApi
-from translator.metricsapi.server import MetricsApi, Seen
+from translator.metricsapi.server import MAX_HEADERS, MetricsApi, Seen
 from translator.observed import Observed
 from translator.reconcile import Reconciler
 from translator.roster import Roster
@@ -132,16 +132,18 @@ class Controller:
         answers = await self.peers.ask(TRAFFIC_PATH, {"seconds": str(seconds)})
         window, pods = self.collector.window(seconds), self.roster.known()
 
-        def put_together() -> Observed:
-            entries = window.entries()
+        def put_together() -> Seen:
+            entries, missing = window.entries(), 0
             for answer in answers:
-                if answer is not None:
-                    entries += msgspec.msgpack.decode(answer, type=list[Entry])
-            return Observed(entries=entries, seconds=window.seconds, pods=pods, world=world)
+                try:
+                    entries += msgspec.msgpack.decode(answer or b"", type=list[Entry])
+                except msgspec.MsgspecError:
+                    # While a new version is rolled out the other's form may be another.
+                    missing += 1
+            partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
+            return Seen(Observed(entries=entries, seconds=window.seconds, pods=pods, world=world), partial)
 
-        missing = answers.count(None)
-        partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
-        return Seen(await asyncio.to_thread(put_together), partial)
+        return await asyncio.to_thread(put_together)
 
     def _changed(self) -> None:
         self._dirty.set()
@@ -245,15 +247,18 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
         window = controller.collector.window(float(request.query["seconds"]))
         return await asyncio.to_thread(lambda: msgspec.msgpack.encode(window.entries()))
 
-    gate = AccessGate(api, proxy)
-    scaling = AutoscalingApi(gate, controller.seen).routes() if controller.options.hpa_metrics else ()
     streams.router.add_get(TRAFFIC_PATH, for_peers(lambda: rotation.authority, own_traffic))
     streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
+    options = controller.options
+    gate, exact = AccessGate(api, proxy), options.spec_exact_discovery
+    metrics = MetricsApi(gate, controller.seen, spec_exact=exact)
+    scaling = AutoscalingApi(gate, controller.seen, spec_exact=exact).routes() if options.hpa_metrics else ()
     return await control.set_up(
         streams,
-        pages.application(controller, controller.options.admin_port, PUBLIC),
-        admission.application(controller.options.injected, annotations, lambda: rotation.trust.bundle),
-        MetricsApi(gate, controller.seen).application(scaling),
+        pages.application(controller, options.admin_port, PUBLIC),
+        admission.application(options.injected, annotations, lambda: rotation.trust.bundle),
+        metrics.application(scaling),
+        max_headers=MAX_HEADERS,
     )
 
 

@@ -40,5 +40,8 @@ class Options:
     hpa_metrics: bool = False
     """Whether the groups that a HorizontalPodAutoscaler reads are served, too."""
 
+    spec_exact_discovery: bool = False
+    """TrafficMetrics: every resource has the same Kind, as SMI's text has it, though kubectl then mixes them up."""
+
     report_seconds: float = 5.0
     """Sidecars report what they counted this often at least: a thousand cost the controller a tenth of a core."""

@@ -5,11 +5,12 @@ Percentiles are in milliseconds, as Quantities, at most 1 % off (merged histogra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from translator.metricsapi.items import Item
+from translator.metricsapi.asked import Asked
+from translator.metricsapi.items import Item, chosen
 from translator.metricsapi.kinds import GROUP, KIND, LIST
 from translator.resources import Resource
 
@@ -35,11 +36,26 @@ class Moment:
         return f"{GROUP}/{self.version}"
 
 
-Visible = Callable[[Resource], bool]
-"""Whether the asker may see a peer."""
+def answer_of(found: Sequence[Item], wanted: Asked, moment: Moment, *, table: bool) -> Body:
+    """What is answered: one object, or those of a list that its selectors and its page have; or the table of these.
+
+    ``found`` is what the asker may see of ``translator.metricsapi.items.items``.
+    """
+    if wanted.name and not wanted.edges:
+        body = item_of(found[0], moment)
+        return table_of([(found[0], body)], moment, wanted.include, 0, 0) if table else body
+    matching = chosen(found, wanted)
+    page = matching[wanted.skip : wanted.skip + wanted.limit]
+    after = wanted.skip + len(page)
+    # A page that begins behind the end, since the list became shorter, is the last one.
+    rest = max(0, len(matching) - after)
+    bodies = [item_of(item, moment) for item in page]
+    if table:
+        return table_of(zip(page, bodies, strict=True), moment, wanted.include, rest, after)
+    return list_of(bodies, moment, rest, after)
 
 
-def item_of(item: Item, moment: Moment, visible: Visible) -> Body:
+def item_of(item: Item, moment: Moment) -> Body:
     """One TrafficMetrics."""
     meta: Body = {"name": item.name}
     if item.resource.namespace:
@@ -49,8 +65,7 @@ def item_of(item: Item, moment: Moment, visible: Visible) -> Body:
         meta["labels"] = dict(sorted(item.labels.items()))
     if moment.partial:
         meta["annotations"] = {PARTIAL: moment.partial}
-    peer = item.peer if item.peer is not None and visible(item.peer) else None
-    backend = item.backend
+    peer, backend = item.peer, item.backend
     return {
         "kind": KIND,
         "apiVersion": moment.api_version,
@@ -108,11 +123,17 @@ def _metrics(item: Item) -> list[Body]:
 
 
 def quantity(value: float) -> str:
-    """A resource.Quantity with three decimals: ``12``, ``12345m``."""
-    thousandths = round(value * 1000)
-    if thousandths == 0 and value > 0:
-        return f"{max(1, round(value * 1e6))}u"
-    return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
+    """A resource.Quantity in its canonical form: ``12``, ``12345m``, ``5017u``. What is not zero never becomes it.
+
+    Below 10 it has six decimals, else three: the value may be 0.995 % off already, and 1 % is the most.
+    """
+    millionths = round(value * 1e6) if value < 10 else round(value * 1e3) * 1000
+    if millionths == 0 and value > 0:
+        millionths = 1
+    for size, suffix in ((10**6, ""), (10**3, "m")):
+        if millionths % size == 0:
+            return f"{millionths // size}{suffix}"
+    return f"{millionths}u"
 
 
 def _number(weight: str) -> int | str | None:

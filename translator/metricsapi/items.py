@@ -8,7 +8,7 @@ counted: what X sent (``to``) its own sidecars did, what X received (``from``) a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smi.split import TrafficSplit
 from smi.workloads import Pod
@@ -24,7 +24,6 @@ from translator.resources import (
     SERVICE,
     TEMPLATE_HASH,
     TRAFFIC_SPLIT,
-    WORKLOADS,
     Resource,
     covers,
     of_pod,
@@ -70,17 +69,17 @@ def items(observed: Observed, asked: Asked) -> list[Item]:
         found = [Resource(kind.measured, asked.namespace, name)]
         if not _there(observed, found[0]):
             raise _not_found(asked)
-        return sorted(_edges(observed, found[0]), key=_order)
+        return sorted(_edges(observed, found[0]), key=order)
     if name:
         one = _one(observed, kind, asked.namespace, name)
         if one is None:
             raise _not_found(asked)
         return [one if asked.kind.measured else _renamed(one)]
     if kind.measured:
-        return sorted(_of_kind(observed, kind.measured, asked.namespace), key=_order)
+        return sorted(_of_kind(observed, kind.measured, asked.namespace), key=order)
     kinds = (one for one in BY_MEASURED if one not in (NAMESPACE, NODE) and one != "ReplicaSet")
     everything = (_renamed(item) for one in kinds for item in _of_kind(observed, one, asked.namespace))
-    return sorted(everything, key=_order)
+    return sorted(everything, key=order)
 
 
 def chosen(found: Iterable[Item], asked: Asked) -> list[Item]:
@@ -104,7 +103,8 @@ def _not_found(asked: Asked) -> Refused:
     return Refused(404, f'{asked.kind.plural}.metrics.smi-spec.io "{asked.name}" not found', details)
 
 
-def _order(item: Item) -> tuple[str, str, str, str, str]:
+def order(item: Item) -> tuple[str, str, str, str, str]:
+    """In which items stand."""
     peer = item.peer or Resource("", "", "")
     return item.resource.namespace, item.name, item.direction, peer.namespace, peer.name
 
@@ -119,16 +119,7 @@ def _kind_and_name(name: str) -> tuple[Kind, str]:
 
 
 def _renamed(item: Item) -> Item:
-    return Item(
-        name=f"{item.resource.kind.lower()}.{item.name}",
-        resource=item.resource,
-        direction=item.direction,
-        side=item.side,
-        counted=item.counted,
-        labels=item.labels,
-        peer=item.peer,
-        backend=item.backend,
-    )
+    return replace(item, name=f"{item.resource.kind.lower()}.{item.name}")
 
 
 def _there(observed: Observed, found: Resource) -> bool:
@@ -253,8 +244,16 @@ def _edges(observed: Observed, found: Resource) -> Iterator[Item]:
         if observed.own(entry, found.kind) == found:
             groups.setdefault(("from", "server", _caller(observed, entry, found.kind)), []).append(entry)
     for (direction, side, peer), entries in groups.items():
-        name = f"{found.name}.{direction}.{f'{peer.kind.lower()}.{peer.name}' if peer is not None else 'unknown'}"
+        name = edge_name(found, direction, peer)
         yield Item(name=name, resource=found, direction=direction, side=side, counted=totals(entries), peer=peer)
+
+
+def edge_name(found: Resource, direction: str, peer: Resource | None) -> str:
+    """``web.from.deployment.client``; the peer's namespace is said where it is another: ``….client.other``."""
+    if peer is None:
+        return f"{found.name}.{direction}.unknown"
+    elsewhere = f".{peer.namespace}" if peer.namespace != found.namespace and peer.namespace else ""
+    return f"{found.name}.{direction}.{peer.kind.lower()}.{peer.name}{elsewhere}"
 
 
 def _belongs(pod: Resource | None, observed: Observed, kind: str) -> Resource | None:
@@ -279,14 +278,11 @@ def _peer(pod: Pod | None, kind: str) -> Resource | None:
 
 
 def _caller(observed: Observed, entry: Entry, kind: str) -> Resource | None:
-    """By its identity: the one thing that runs under it, else the account."""
-    peer = entry.labels.peer
-    wanted = (kind,) if kind in (POD, NAMESPACE, NODE) else (*WORKLOADS, POD)
-    for one in wanted:
-        found = observed.callers(peer, one)
-        if len(found) == 1:
-            return found.pop()
-        if found:
-            break
-    parts = peer.split("/")
-    return Resource(ACCOUNT, parts[4], parts[6]) if len(parts) == 7 else None
+    """By its identity: the one thing that runs under it, else the account. None: not of this mesh, or without one."""
+    account = observed.account(entry.labels.peer)
+    if account is None:
+        return None
+    if kind == NAMESPACE:
+        return Resource(NAMESPACE, "", account[0])
+    found = {_peer(pod, kind) for pod in observed.world.pods_as(*account)} - {None}
+    return found.pop() if len(found) == 1 else Resource(ACCOUNT, *account)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from translator.metricsapi.kinds import EDGES, GROUP, KIND, LIST, RESOURCES
+from translator.metricsapi.selectors import FIELDS
 
 Body = dict[str, Any]
 
@@ -14,9 +15,21 @@ ABOUT: Final = (
     "with one peer (edge), or of one backend of a TrafficSplit."
 )
 
+QUERY: Final = {
+    "t": "How far the numbers reach back: a duration such as 30s (which it is, if not said), 10m at most.",
+    "labelSelector": "Which items, by the labels of what was measured.",
+    "fieldSelector": f"Which items, by {', '.join(FIELDS)}.",
+    "limit": "How many items at most.",
+    "continue": "From where on, as the page before said.",
+}
+
 
 def _text(about: str) -> Body:
     return {"type": "string", "description": about}
+
+
+def _texts(about: str) -> Body:
+    return {"type": "object", "description": about, "additionalProperties": {"type": "string"}}
 
 
 def _object(about: str, **properties: Body) -> Body:
@@ -42,7 +55,16 @@ def _properties() -> Body:
     return {
         "apiVersion": _text("metrics.smi-spec.io/v1alpha1 or v1alpha2."),
         "kind": _text("Always TrafficMetrics."),
-        "metadata": {"type": "object", "description": "Name and namespace of what was measured, and its labels."},
+        "metadata": _object(
+            "Name and namespace of what was measured, and its labels.",
+            name=_text(
+                "Its name; in trafficmetrics KIND.NAME, of a backend SPLIT.BACKEND, of an edge with the peer's."
+            ),
+            namespace=_text("Its namespace; not there for Namespaces and Nodes."),
+            creationTimestamp=_text("When it was answered."),
+            labels=_texts("Of a workload: what its pods have in common."),
+            annotations=_texts("smi-mesh.io/partial: some controller's numbers are missing."),
+        ),
         "timestamp": _text("When it was answered."),
         "window": _text("How far the numbers reach back (query parameter t, 10m at most)."),
         "resource": _reference("What was measured."),
@@ -56,7 +78,12 @@ def _properties() -> Body:
             "Of a TrafficSplit: the backend. Null for anything else.",
             apex=_text("The root Service."),
             name=_text("The leaf Service."),
-            weight={"x-kubernetes-int-or-string": True, "description": "Its weight, as written."},
+            weight={
+                "type": "string",
+                "format": "int-or-string",
+                "x-kubernetes-int-or-string": True,
+                "description": "Its weight as written: a number, or a quantity such as 900m where v1alpha1 has one.",
+            },
         ),
         "metrics": {
             "type": "array",
@@ -94,28 +121,34 @@ def _name(version: str, kind: str) -> str:
     return f"io.smi-spec.metrics.{version}.{kind}"
 
 
-def paths(version: str) -> Mapping[str, Mapping[str, Body]]:
-    """By path: the GET operations."""
-    found: dict[str, Mapping[str, Body]] = {}
+def paths(version: str) -> Mapping[str, Body]:
+    """By path: its parameters and its GET operation."""
+    root = f"/apis/{GROUP}/{version}"
+    found: dict[str, Body] = {}
     for kind in RESOURCES.values():
-        root = f"/apis/{GROUP}/{version}"
         scope = f"{root}/namespaces/{{namespace}}" if kind.namespaced else root
-        listing = _operation(version, kind.kind, "list", LIST)
+        named = f"{scope}/{kind.plural}/{{name}}"
+        places = [(f"{scope}/{kind.plural}", "list", LIST), (named, "get", KIND)]
         if kind.namespaced:
-            found[f"{root}/{kind.plural}"] = listing
-        found[f"{scope}/{kind.plural}"] = listing
-        found[f"{scope}/{kind.plural}/{{name}}"] = _operation(version, kind.kind, "get", KIND)
+            places.append((f"{root}/{kind.plural}", "list", LIST))
         if kind.measured:
-            found[f"{scope}/{kind.plural}/{{name}}/{EDGES}"] = _operation(version, kind.kind, "list", LIST)
+            places.append((f"{named}/{EDGES}", "list", LIST))
+        for path, action, answer in places:
+            found[path] = _operation(version, kind.kind, action, answer, path)
     return found
 
 
-def _operation(version: str, kind: str, action: str, answer: str) -> Mapping[str, Body]:
+def _operation(version: str, kind: str, action: str, answer: str, path: str) -> Body:
+    names = [name for name in ("namespace", "name") if f"{{{name}}}" in path]
+    edges = EDGES.capitalize() if path.endswith(f"/{EDGES}") else ""
+    scope = "Namespaced" if "namespace" in names else "AllNamespaces" if action == "list" and not edges else ""
     return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
         "get": {
-            "operationId": f"{action}{version}{kind}{answer}",
+            "operationId": f"{action}{version.capitalize()}{scope}{kind}{edges}",
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": GROUP, "version": version, "kind": kind},
+            "parameters": [_query(name, about) for name, about in QUERY.items()],
             "responses": {
                 "200": {
                     "description": "OK",
@@ -124,8 +157,12 @@ def _operation(version: str, kind: str, action: str, answer: str) -> Mapping[str
                     },
                 }
             },
-        }
+        },
     }
+
+
+def _query(name: str, about: str) -> Body:
+    return {"name": name, "in": "query", "description": about, "schema": {"type": "string"}}
 
 
 def document_v3(version: str) -> Body:
@@ -133,7 +170,7 @@ def document_v3(version: str) -> Body:
     return {
         "openapi": "3.0.0",
         "info": {"title": "smi-mesh", "version": version},
-        "paths": {path: dict(operations) for path, operations in paths(version).items()},
+        "paths": dict(paths(version)),
         "components": {"schemas": dict(schemas(version))},
     }
 

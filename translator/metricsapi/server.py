@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -21,10 +21,11 @@ from aiohttp import web
 from translator import question as counting
 from translator.metricsapi import discovery, openapi
 from translator.metricsapi.asked import Asked, asked
-from translator.metricsapi.bodies import Moment, item_of, list_of, table_of
+from translator.metricsapi.bodies import Moment, answer_of, item_of, table_of
+from translator.metricsapi.godurations import text_of
 from translator.metricsapi.items import Item, chosen, items
 from translator.metricsapi.kinds import EDGES, GROUP, TRAFFIC, VERSIONS
-from translator.metricsapi.redact import namespaces, redacted
+from translator.metricsapi.redact import home, namespaces, redacted, told
 from translator.metricsapi.status import Refused, status_of
 from translator.observed import Observed
 from translator.resources import NAMESPACE, Resource
@@ -35,8 +36,11 @@ ROOT: Final = f"/apis/{GROUP}"
 WATCH_POLL: Final = 2.0
 """Seconds between looks for a ``kubectl get -w``."""
 
-WATCH_SECONDS: Final = 300.0
-"""Longest watch; kubectl begins another one."""
+WATCH_SECONDS: Final = 1800.0
+"""Longest watch, as the API server's own: ``kubectl get -w`` ends with it."""
+
+MAX_HEADERS: Final = 1024
+"""Of one request: the API server's proxy writes one for each group of the user."""
 
 JSON: Final = "application/json"
 
@@ -53,6 +57,7 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    version: str = VERSIONS[0]
 
 
 class Gate(Protocol):
@@ -92,10 +97,13 @@ Observe = Callable[[float], Awaitable[Seen | None]]
 
 
 class MetricsApi:
-    """Routes of the group. ``spec_exact``: discovery gives every resource the Kind that SMI's text has."""
+    """Routes of the group. ``spec_exact``: discovery gives every resource the Kind that SMI's text has.
 
-    def __init__(self, gate: Gate, observe: Observe, *, spec_exact: bool = False) -> None:
-        self._gate, self._observe = gate, observe
+    ``poll``: seconds between looks for a watch.
+    """
+
+    def __init__(self, gate: Gate, observe: Observe, *, spec_exact: bool = False, poll: float = WATCH_POLL) -> None:
+        self._gate, self._observe, self._poll = gate, observe, poll
         self._exact = spec_exact
         self._discovered = json.dumps(discovery.aggregated(spec_exact=spec_exact)).encode()
         self._etag = f'"{hashlib.sha256(self._discovered).hexdigest()[:32].upper()}"'
@@ -108,11 +116,13 @@ class MetricsApi:
             documents.append((f"/openapi/v3/apis/{GROUP}/{version}", _schema(version)))
         documents.append(("/openapi/v2", lambda: openapi.document_v2(VERSIONS)))
         documents.append(("/openapi/v3", _schemas))
-        found = [web.get("/apis", self._answered(self._apis)), web.get("/apis/", self._answered(self._apis))]
-        for path, document in documents:
-            handler = self._answered(_document(document))
-            found += [web.get(path, handler), web.get(f"{path}/", handler)]
-        found.append(web.route("*", f"{ROOT}/{{version}}/{{tail:.*}}", self._answered(self._items)))
+        handlers = {"/apis": self._apis} | {path: _document(document) for path, document in documents}
+        found = []
+        for path, handler in handlers.items():
+            answered = self._answered(handler)
+            found += [web.route("*", path, answered), web.route("*", f"{path}/", answered)]
+        found.append(web.route("*", rf"{ROOT}/{{version}}/{{tail:[\s\S]*}}", self._answered(self._items)))
+        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", self._answered(_nowhere)))
         return found
 
     def application(self, others: Iterable[web.RouteDef] = ()) -> web.Application:
@@ -121,7 +131,7 @@ class MetricsApi:
         app.router.add_routes([*others, *self.routes()])
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/healthz", self._ready)
-        app.router.add_route("*", "/{tail:.*}", self._answered(_nowhere))
+        app.router.add_route("*", r"/{tail:[\s\S]*}", self._answered(_nowhere))
         return app
 
     async def _ready(self, _: web.Request) -> web.Response:
@@ -132,21 +142,23 @@ class MetricsApi:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                return await handler(request, await self._gate.user(request))
+                user = await self._gate.user(request)
+                if request.method not in ("GET", "HEAD"):
+                    raise Refused(405, "the server does not allow this method on the requested resource")
+                return await handler(request, user)
             except Refused as refused:
                 return _json(status_of(refused), refused.code)
             except (ConnectionError, asyncio.CancelledError):
                 raise
             except Exception:
-                log.exception("not answered path=%s", request.path)
+                log.exception("not answered path=%r", request.path)
                 return _json(status_of(Refused(500, "the controller could not answer; its log says why")), 500)
 
         return handle
 
     async def _apis(self, request: web.Request, _: object) -> web.Response:
         """Everything at once for those who can read it, else what groups there are."""
-        accepted = request.headers.get("Accept", "")
-        if "as=APIGroupDiscoveryList" not in accepted or "g=apidiscovery.k8s.io" not in accepted:
+        if not _accepts(request, "as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io", "v=v2"):
             return _json(discovery.groups())
         if request.headers.get("If-None-Match") == self._etag:
             return web.Response(status=304, headers={"ETag": self._etag})
@@ -160,44 +172,32 @@ class MetricsApi:
             raise Refused(
                 404, f"the server could not find the requested resource: there is no version {version[:20]!r}"
             )
-        if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "the server does not allow this method on the requested resource")
-        segments = tuple(filter(None, request.match_info["tail"].split("/")))
+        segments = _segments(request.match_info["tail"])
         if segments[-1:] == (TRAFFIC,) and len(segments) in (1, 3):
-            return await self._traffic(request, user, segments)
+            return await self._traffic(request, user, version, segments)
         wanted = asked(segments, request.query)
-        await self._permitted(user, _attributes(segments, wanted))
-        if wanted.watch:
-            return await self._watch(request, user, version, wanted)
-        body = await self._body(user, version, wanted, table=_wants_table(request))
-        return _json(body)
+        attributes = attributes_of(wanted, version)
+        await self._permitted(user, attributes)
+        if wanted.watch and request.method != "HEAD":
+            return await self._watch(request, user, attributes, wanted)
+        seen, found = await self._found(user, version, wanted)
+        moment, table = _moment(version, wanted, seen), _wants_table(request)
+        answer = _json(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
+        if seen.partial:
+            # kubectl prints it.
+            answer.headers["Warning"] = f'299 - "{seen.partial}"'
+        return answer
 
     async def _permitted(self, user: object, wanted: Attributes) -> None:
         why = await self._gate.may(user, wanted)
         if why:
             raise Refused(403, why)
 
-    async def _body(self, user: object, version: str, wanted: Asked, *, table: bool) -> dict[str, Any]:
+    async def _found(self, user: object, version: str, wanted: Asked) -> tuple[Seen, list[Item]]:
+        """What there is of it that the user may see; selectors are for later, so that nothing else can be selected."""
         seen = await self._seen(wanted.seconds)
         found = await asyncio.to_thread(items, seen.observed, wanted)
-        return await self._rendered(user, version, wanted, seen, found, table=table)
-
-    async def _rendered(
-        self, user: object, version: str, wanted: Asked, seen: Seen, found: list[Item], *, table: bool
-    ) -> dict[str, Any]:
-        visible = await self._visible(user, wanted, found)
-        moment = _moment(version, wanted, seen)
-        if wanted.name and not wanted.edges:
-            body = item_of(found[0], moment, visible)
-            return table_of([(found[0], body)], moment, wanted.include, 0, 0) if table else body
-        matching = chosen(found, wanted)
-        page = matching[wanted.skip : wanted.skip + wanted.limit]
-        after = wanted.skip + len(page)
-        rest = len(matching) - after
-        bodies = [item_of(item, moment, visible) for item in page]
-        if table:
-            return table_of(zip(page, bodies, strict=True), moment, wanted.include, rest, after)
-        return list_of(bodies, moment, rest, after)
+        return seen, told(found, await self._visible(user, version, wanted, found))
 
     async def _seen(self, seconds: float) -> Seen:
         seen = await self._observe(seconds)
@@ -205,120 +205,158 @@ class MetricsApi:
             raise Refused(503, "the controller is still reading the cluster; try again in a moment")
         return seen
 
-    async def _visible(self, user: object, wanted: Asked, found: Iterable[Item]) -> Callable[[Resource], bool]:
+    async def _visible(
+        self, user: object, version: str, wanted: Asked, found: Iterable[Item]
+    ) -> Callable[[Resource], bool]:
         """Peers in a namespace are told to who may list that kind of metrics there."""
         own = wanted.namespace or (wanted.name if wanted.kind.measured == NAMESPACE else "")
-        elsewhere = {_home(item.peer) for item in found if item.peer is not None} - {own}
-        allowed = {own} | await self._open(user, wanted.kind.plural, elsewhere)
-        return lambda peer: _home(peer) in allowed
+        # What has no namespace is of the whole cluster: nobody's own.
+        allowed = {own} - {""}
+        elsewhere = {home(item.peer) for item in found if item.peer is not None} - allowed
+        allowed |= await self._open(user, version, wanted.kind.plural, elsewhere)
+        return lambda peer: home(peer) in allowed
 
-    async def _open(self, user: object, plural: str, namespaces: Iterable[str]) -> set[str]:
+    async def _open(self, user: object, version: str, plural: str, namespaces: Iterable[str]) -> set[str]:
         """Those of ``namespaces`` (empty: the whole cluster) where the user may list a kind."""
-        return {
-            namespace
-            for namespace in namespaces
-            if not await self._gate.may(user, Attributes(verb="list", resource=plural, namespace=namespace))
-        }
+        wanted = sorted(set(namespaces))
 
-    async def _traffic(self, request: web.Request, user: object, segments: tuple[str, ...]) -> web.Response:
+        async def may(namespace: str) -> bool:
+            attributes = Attributes(verb="list", resource=plural, namespace=namespace, version=version)
+            return not await self._gate.may(user, attributes)
+
+        # Who may in the whole cluster may in each namespace: one question instead of hundreds.
+        if len(wanted) > 1 and await may(""):
+            return set(wanted)
+        answers = await asyncio.gather(*map(may, wanted))
+        return {namespace for namespace, yes in zip(wanted, answers, strict=True) if yes}
+
+    async def _traffic(
+        self, request: web.Request, user: object, version: str, segments: tuple[str, ...]
+    ) -> web.Response:
         """``/traffic`` and ``/namespaces/NS/traffic``: a question about all namespaces, or about one."""
-        namespace = segments[1] if len(segments) == 3 and segments[0] == "namespaces" else ""
-        if len(segments) == 3 and not namespace:
+        if len(segments) == 3 and segments[0] != "namespaces":
             raise Refused(404, "the server could not find the requested resource")
-        await self._permitted(user, Attributes(verb="list", resource=TRAFFIC, namespace=namespace))
-        said = {**request.query, "namespace": namespace}
+        namespace = segments[1] if len(segments) == 3 else ""
+        await self._permitted(user, _listing(namespace, version))
         try:
-            wanted = counting.question(said)
-            if namespace and not (wanted.asked.namespace or wanted.asked == Resource(NAMESPACE, "", namespace)):
+            wanted = counting.question({**request.query, "namespace": namespace})
+            if namespace and home(wanted.asked) != namespace:
                 raise Refused(403, f"that is not of namespace {namespace!r} alone: ask about all namespaces")
+            if namespace:
+                # Who is on the other side is as much of an answer as what is asked about.
+                for end in filter(None, (wanted.source, wanted.destination)):
+                    if home(end) != namespace:
+                        await self._permitted(user, _listing(home(end), version))
             seen = await self._seen(wanted.seconds)
             answer = await asyncio.to_thread(counting.answer, wanted, seen.observed)
             if namespace:
-                answer = redacted(answer, {namespace} | await self._open(user, TRAFFIC, namespaces(answer)))
+                kind = wanted.asked.kind
+                elsewhere = namespaces(answer, kind) - {namespace}
+                answer = redacted(answer, kind, {namespace} | await self._open(user, version, TRAFFIC, elsewhere))
         except counting.BadQuestion as error:
             raise Refused(400, str(error)) from error
         except NotThere as error:
             raise Refused(404, str(error)) from error
         return web.Response(body=msgspec.json.encode(answer), content_type=JSON)
 
-    async def _watch(self, request: web.Request, user: object, version: str, wanted: Asked) -> web.StreamResponse:
+    async def _watch(
+        self, request: web.Request, user: object, attributes: Attributes, wanted: Asked
+    ) -> web.StreamResponse:
         """Rows whose numbers changed, until the client or the time ends it. Rights are looked at anew each time."""
         table = _wants_table(request)
         response = web.StreamResponse(headers={"Content-Type": JSON})
         await response.prepare(request)
         loop = asyncio.get_running_loop()
         end = loop.time() + min(wanted.timeout or WATCH_SECONDS, WATCH_SECONDS)
-        known: dict[str, tuple[int, int]] = {}
-        first = True
-        while loop.time() < end:
+        known: dict[Key, tuple[int, int]] | None = None
+        while loop.time() < end and request.transport is not None:
             try:
-                await self._permitted(user, Attributes(verb="list", resource=wanted.kind.plural,
-                                                       namespace=wanted.namespace, name=wanted.name))  # fmt: skip
-                seen = await self._seen(wanted.seconds)
-                found = await asyncio.to_thread(items, seen.observed, wanted)
+                await self._permitted(user, attributes)
+                seen, found = await self._found(user, attributes.version, wanted)
             except Refused as refused:
                 await response.write(_line({"type": "ERROR", "object": status_of(refused)}))
                 break
-            now = {item.name: (item.counted.successes, item.counted.failures) for item in found}
-            changed = [item for item in found if known.get(item.name) != now[item.name]]
-            known = now
-            for item in [] if first else changed:
-                one = await self._rendered(user, version, wanted, seen, [item], table=table)
-                thing = one if table or "items" not in one else (one["items"] or [None])[0]
-                if thing and (not table or one["rows"]):
-                    await response.write(_line({"type": "MODIFIED", "object": thing}))
-            first = False
-            await asyncio.sleep(WATCH_POLL)
+            found = chosen(found, wanted)
+            moment = _moment(attributes.version, wanted, seen)
+            for item in _changed(found, known):
+                body = item_of(item, moment)
+                thing = table_of([(item, body)], moment, wanted.include, 0, 0) if table else body
+                await response.write(_line({"type": "MODIFIED", "object": thing}))
+            known = {_key(item): _counts(item) for item in found}
+            await asyncio.sleep(min(self._poll, max(0.0, end - loop.time())))
         return response
 
 
-def _attributes(segments: tuple[str, ...], wanted: Asked) -> Attributes:
-    """As the API server parses the path: ``/namespaces/foo/edges`` is the resource ``edges`` in ``foo`` there."""
-    verb = "list" if wanted.watch else wanted.verb
-    if wanted.kind.measured == NAMESPACE:
+Key = tuple[Resource, str, str]
+"""What tells items apart: what was measured, the item's name, who counted."""
+
+
+def _key(item: Item) -> Key:
+    return item.resource, item.name, item.side
+
+
+def _counts(item: Item) -> tuple[int, int]:
+    return item.counted.successes, item.counted.failures
+
+
+def _changed(found: Sequence[Item], known: Mapping[Key, tuple[int, int]] | None) -> list[Item]:
+    """Those whose counts are not what is known; none at first, since whoever watches has just made a list."""
+    return [] if known is None else [item for item in found if known.get(_key(item)) != _counts(item)]
+
+
+def _segments(tail: str) -> tuple[str, ...]:
+    """Of a path behind the version, which may end with a slash. An empty one between two is nobody's name."""
+    segments = tuple(tail.removesuffix("/").split("/"))
+    if "" in segments:
+        raise Refused(404, "the server could not find the requested resource")
+    return segments
+
+
+def attributes_of(wanted: Asked, version: str) -> Attributes:
+    """As the API server parses the path: ``/namespaces/foo/edges`` is the resource ``edges`` in ``foo`` there.
+
+    ``k8s.io/apiserver``, ``requestinfo.go``: a name makes it a ``get``, whatever the query says.
+    """
+    many = "watch" if wanted.watch else "list"
+    if wanted.kind.measured == NAMESPACE and wanted.name:
         if wanted.edges:
-            return Attributes(verb="list", resource=EDGES, namespace=wanted.name)
-        return Attributes(verb=verb, resource="namespaces", namespace=wanted.name, name=wanted.name)
+            return Attributes(verb=many, resource=EDGES, namespace=wanted.name, name=wanted.only, version=version)
+        return Attributes(verb="get", resource="namespaces", namespace=wanted.name, name=wanted.name, version=version)
     return Attributes(
-        verb="get" if wanted.edges else verb,
-        resource=segments[0] if not wanted.kind.namespaced else wanted.kind.plural,
+        verb="get" if wanted.name else many,
+        resource=wanted.kind.plural,
         subresource=EDGES if wanted.edges else "",
         namespace=wanted.namespace,
-        name=wanted.name,
+        name=wanted.name or wanted.only,
+        version=version,
     )
 
 
-def _home(peer: Resource | None) -> str:
-    if peer is None:
-        return ""
-    return peer.name if peer.kind == NAMESPACE else peer.namespace
+def _listing(namespace: str, version: str) -> Attributes:
+    """To ask questions about a namespace; about all, if it is empty."""
+    return Attributes(verb="list", resource=TRAFFIC, namespace=namespace, version=version)
 
 
 def _moment(version: str, wanted: Asked, seen: Seen) -> Moment:
     return Moment(
         version=version,
         timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        window=_go_duration(wanted.seconds),
+        window=text_of(wanted.seconds),
         seconds=seen.observed.seconds,
         partial=seen.partial,
     )
 
 
-def _go_duration(seconds: float) -> str:
-    """As Go prints it, without empty parts: ``30s``, ``1m30s``, ``500ms``."""
-    if seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = (f"{hours:g}h" if hours else "", f"{minutes:g}m" if minutes else "", f"{rest:g}s" if rest else "")
-    return "".join(parts)
-
-
 def _wants_table(request: web.Request) -> bool:
-    accepted = request.headers.get("Accept", "").split(",")
-    return any(
-        "as=Table" in one and "g=meta.k8s.io" in one and "v=v1" in one.split(";") for one in map(str.strip, accepted)
-    )
+    return _accepts(request, "as=Table", "g=meta.k8s.io", "v=v1")
+
+
+def _accepts(request: web.Request, *parameters: str) -> bool:
+    """Whether one of the media types that the client takes has all of these parameters."""
+    for one in ",".join(request.headers.getall("Accept", ())).split(","):
+        if set(parameters) <= {part.strip() for part in one.split(";")}:
+            return True
+    return False
 
 
 def _resources(version: str, *, spec_exact: bool) -> Callable[[], Any]:

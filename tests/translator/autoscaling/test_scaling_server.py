@@ -23,6 +23,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
             PODS,
             Attributes(
                 group=CUSTOM,
+                version="v1beta2",
                 verb="get",
                 resource="pods",
                 subresource="requests_per_second",
@@ -32,11 +33,13 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
         ),
         (
             f"/apis/{CUSTOM}/v1beta2/namespaces/shop/metrics/success_rate",
-            Attributes(group=CUSTOM, verb="get", resource="metrics", namespace="shop", name="success_rate"),
+            Attributes(
+                group=CUSTOM, version="v1beta2", verb="get", resource="metrics", namespace="shop", name="success_rate"
+            ),
         ),
         (
             f"/apis/{EXTERNAL}/v1beta1/namespaces/shop/p99_latency_ms?labelSelector=service%3Dweb",
-            Attributes(group=EXTERNAL, verb="list", resource="p99_latency_ms", namespace="shop"),
+            Attributes(group=EXTERNAL, version="v1beta1", verb="list", resource="p99_latency_ms", namespace="shop"),
         ),
     ],
 )
@@ -110,6 +113,8 @@ def test_discovery_has_all_groups_in_both_forms() -> None:
         async with client.session.get(client.base + "/apis", headers={"Accept": AGGREGATED}) as answer:
             etag = answer.headers["ETag"]
         assert (await client.ask("/apis", **{"Accept": AGGREGATED, "If-None-Match": etag}))[0] == 304
+        old = AGGREGATED.replace("v=v2", "v=v2beta1")
+        assert (await client.ask("/apis", Accept=old))[1]["kind"] == "APIGroupList"
         # TrafficMetrics and probes are where they were.
         assert (await client.ask("/apis/metrics.smi-spec.io/v1alpha2/namespaces/shop/pods"))[0] == 200
         async with client.session.get(client.base + "/readyz") as answer:

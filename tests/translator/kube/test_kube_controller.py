@@ -64,7 +64,7 @@ def split(**weights: str | int) -> dict[str, Any]:
 
 
 def free_ports() -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:
         sock.close()
@@ -141,8 +141,8 @@ async def cluster(folder: Path) -> AsyncIterator[Cluster]:
         server.put(collection, name, {"webhooks": [{"name": "w", "clientConfig": {}}]})
     server.put("/api/v1/namespaces", "shop", {"metadata": {"annotations": {"smi-mesh.io/inject": "enabled"}}})
     server.answers[REVIEWS] = {"status": {"authenticated": True, "audiences": ["identity.smi-mesh.io"], "user": USER}}
-    control, webhook, admin = free_ports()
-    options = Options(folder=folder, control_port=control, webhook_port=webhook, admin_port=admin)
+    control, webhook, metrics, admin = free_ports()
+    options = Options(folder=folder, control_port=control, webhook_port=webhook, metrics_port=metrics, admin_port=admin)
     async with serving(server) as api:
         task = asyncio.create_task(run(api, options))
         try:

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.kube.aggregated.frontproxy import FrontProxy, User
-from translator.metricsapi.kinds import VERSIONS
 from translator.metricsapi.server import Attributes
 
 PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -59,7 +58,7 @@ def review_of(user: User, wanted: Attributes) -> dict[str, Any]:
     """The SubjectAccessReview (authorization.k8s.io/v1)."""
     attributes = {
         "group": wanted.group,
-        "version": VERSIONS[0],
+        "version": wanted.version,
         "resource": wanted.resource,
         "subresource": wanted.subresource,
         "namespace": wanted.namespace,
@@ -71,6 +70,7 @@ def review_of(user: User, wanted: Attributes) -> dict[str, Any]:
         "kind": "SubjectAccessReview",
         "spec": {
             "user": user.name,
+            **({"uid": user.uid} if user.uid else {}),
             "groups": list(user.groups),
             "extra": {name: list(values) for name, values in user.extra},
             "resourceAttributes": {key: value for key, value in attributes.items() if value},
@@ -80,8 +80,8 @@ def review_of(user: User, wanted: Attributes) -> dict[str, Any]:
 
 def verdict(review: dict[str, Any], user: User, wanted: Attributes) -> str:
     """Empty only for a clear yes."""
-    status = review.get("status") or {}
-    if status.get("allowed") is True and not status.get("denied"):
+    status = review.get("status")
+    if isinstance(status, dict) and status.get("allowed") is True and not status.get("denied"):
         return ""
     return forbidden(user, wanted, "")
 

@@ -1,7 +1,8 @@
 """Authentication by request headers, which only the kube-apiserver's own client certificate makes worth anything.
 
 Its CA, its names and the headers' names are in the ConfigMap ``kube-system/extension-apiserver-authentication``,
-which is followed. Without such a certificate nobody is believed anything.
+which is followed. Without such a certificate nobody is believed anything; nor with one of a CA that was taken away,
+on a connection that is from before.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from smi.sources.apiserver import ApiError, ApiServer
 from translator.metricsapi.status import Refused
@@ -23,6 +29,11 @@ CONFIG: Final = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-a
 
 POLL: Final = 30.0
 """Seconds between looks: a front-proxy CA is exchanged with an overlap of hours."""
+
+RENEW: Final = 24 * 3600.0
+"""Seconds for which a certificate to serve with is used: a small part of its life."""
+
+_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----[\x00-\x7f]*?-----END CERTIFICATE-----")
 
 log = logging.getLogger("translator.metricsapi")
 
@@ -33,11 +44,12 @@ class NoFrontProxy(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """Whom to believe. No ``names``: anybody with a certificate of ``ca`` (PEM)."""
+    """Whom to believe. No ``names``: anybody with a certificate of ``ca`` (PEM, nothing between the blocks)."""
 
     ca: str
     names: tuple[str, ...]
     user_headers: tuple[str, ...]
+    uid_headers: tuple[str, ...]
     group_headers: tuple[str, ...]
     extra_prefixes: tuple[str, ...]
 
@@ -47,14 +59,15 @@ class User:
     """As the kube-apiserver says."""
 
     name: str
+    uid: str = ""
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def trusted(data: Mapping[str, str]) -> Trusted:
     """The ConfigMap's data. Raises ``NoFrontProxy``."""
-    ca = data.get("requestheader-client-ca-file", "")
-    if "BEGIN CERTIFICATE" not in ca:
+    ca = "\n".join(_PEM.findall(data.get("requestheader-client-ca-file") or ""))
+    if not ca:
         raise NoFrontProxy("requestheader-client-ca-file is missing")
     users = _names(data, "requestheader-username-headers")
     if not users:
@@ -63,6 +76,7 @@ def trusted(data: Mapping[str, str]) -> Trusted:
         ca=ca,
         names=_names(data, "requestheader-allowed-names"),
         user_headers=users,
+        uid_headers=_names(data, "requestheader-uid-headers"),
         group_headers=_names(data, "requestheader-group-headers"),
         extra_prefixes=_names(data, "requestheader-extra-headers-prefix"),
     )
@@ -92,24 +106,45 @@ def user_of(
         raise Refused(401, "Unauthorized: this is for the kube-apiserver's proxy, which shows its certificate")
     if whom.names and not set(common_names(certificate)) & set(whom.names):
         raise Refused(401, "Unauthorized: the client certificate's name is not one of the kube-apiserver's proxy")
-    name = next((headers[one] for one in whom.user_headers if headers.get(one)), "")
+    name = _first(headers, whom.user_headers)
     if not name:
         raise Refused(401, "Unauthorized: no user is named")
     extra: dict[str, tuple[str, ...]] = {}
     for prefix in whom.extra_prefixes:
         for header in headers:
             if header.lower().startswith(prefix.lower()):
-                extra[header[len(prefix) :].lower()] = tuple(many(header))
-    groups = tuple(value for one in whom.group_headers for value in many(one))
-    return User(name=name, groups=groups, extra=tuple(sorted(extra.items())))
+                # Kubernetes escapes what no header's name may have.
+                extra[unquote(header[len(prefix) :].lower())] = tuple(many(header))
+    groups = tuple(value for one in whom.group_headers for value in many(one) if value)
+    return User(name=name, uid=_first(headers, whom.uid_headers), groups=groups, extra=tuple(sorted(extra.items())))
+
+
+def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((headers[one] for one in names if headers.get(one)), "")
+
+
+def issued_by(certificate: bytes | None, ca: str) -> bool:
+    """Whether one of ``ca`` (PEM) has signed ``certificate`` (DER) itself."""
+    if not certificate:
+        return False
+    leaf = x509.load_der_x509_certificate(certificate)
+    for one in x509.load_pem_x509_certificates(ca.encode()):
+        try:
+            leaf.verify_directly_issued_by(one)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return True
+    return False
 
 
 class FrontProxy:
     """Follows the ConfigMap, as soon as ``follow`` runs."""
 
-    def __init__(self, api: ApiServer) -> None:
-        self._api = api
+    def __init__(self, api: ApiServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api, self._clock = api, clock
         self._whom: Trusted | None = None
+        self._context: ssl.SSLContext | None = None
+        self._certified = 0.0
 
     async def user(self, request: web.Request) -> User:
         """Who sent ``request``. Raises ``Refused`` (401)."""
@@ -117,6 +152,12 @@ class FrontProxy:
             raise Refused(401, "Unauthorized: it is not known yet whom to believe")
         connection = request.get_extra_info("ssl_object")
         certificate = connection.getpeercert() if connection is not None else None
+        if (
+            certificate
+            and connection.context is not self._context
+            and not issued_by(connection.getpeercert(binary_form=True), self._whom.ca)
+        ):
+            raise Refused(401, "Unauthorized: the client certificate is not of a CA of the kube-apiserver's proxy now")
         return user_of(certificate, request.headers, lambda name: request.headers.getall(name, []), self._whom)
 
     async def follow(
@@ -142,11 +183,23 @@ class FrontProxy:
     ) -> None:
         found = await self._api.get(CONFIG)
         whom = trusted(found.get("data") or {})
-        if self._whom is None or whom.ca != self._whom.ca:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.verify_mode = ssl.CERT_OPTIONAL
-            context.load_verify_locations(cadata=whom.ca)
+        if self._context is None or self._whom is None or whom.ca != self._whom.ca:
+            context = context_of(whom.ca)
             certify(context)
             await serve(context)
+            self._context, self._certified = context, self._clock()
+        elif self._clock() - self._certified > RENEW:
+            certify(self._context)
+            self._certified = self._clock()
         self._whom = whom
+
+
+def context_of(ca: str) -> ssl.SSLContext:
+    """To serve with: clients may show a certificate of ``ca`` (PEM). Raises ``ssl.SSLError``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_OPTIONAL
+    # As in Go, what is named is trusted, be it signed by itself or not.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=ca)
+    return context

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from translator.metricsapi.asked import asked, label_selector
+from translator.metricsapi.asked import asked
 from translator.metricsapi.autoscaling.groups import (
     LABELLED,
     P99_LATENCY_MS,
@@ -19,6 +19,7 @@ from translator.metricsapi.autoscaling.groups import (
 )
 from translator.metricsapi.autoscaling.wanted import ALL, Metric
 from translator.metricsapi.items import Item, chosen, items
+from translator.metricsapi.selectors import label_selector
 from translator.metricsapi.status import Refused
 from translator.observed import Observed
 from translator.resources import SERVICE, TRAFFIC_SPLIT, Resource, of_pod

@@ -32,7 +32,7 @@ REMEMBERED: Final = 2.0
 """Seconds; sidecars report every 5 s at most, so little is missed."""
 
 JSON: Final = "application/json"
-DISCOVERY: Final = ("as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io")
+DISCOVERY: Final = frozenset({"as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io", "v=v2"})
 
 Handler = Callable[[web.Request, object], Awaitable[web.StreamResponse]]
 
@@ -40,12 +40,19 @@ log = logging.getLogger("translator.metricsapi")
 
 
 class AutoscalingApi:
-    """Routes of both groups, and of a discovery that has them beside TrafficMetrics."""
+    """Routes of both groups, and of a discovery that has them beside TrafficMetrics (``spec_exact`` as there)."""
 
-    def __init__(self, gate: Gate, observe: Observe, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        observe: Observe,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        spec_exact: bool = False,
+    ) -> None:
         self._gate = gate
         self._recently = Recently(observe, clock)
-        everything = discovery.aggregated()
+        everything = discovery.aggregated(spec_exact=spec_exact)
         everything["items"] += [groups.discovered(name) for name in VERSIONS]
         self._discovered = json.dumps(everything).encode()
         self._etag = f'"{hashlib.sha256(self._discovered).hexdigest()[:32].upper()}"'
@@ -85,8 +92,8 @@ class AutoscalingApi:
         return handle
 
     async def _apis(self, request: web.Request, _: object) -> web.Response:
-        accepted = request.headers.get("Accept", "")
-        if not all(part in accepted for part in DISCOVERY):
+        accepted = request.headers.get("Accept", "").split(",")
+        if not any(set(map(str.strip, one.split(";"))) >= DISCOVERY for one in accepted):
             return _json(self._groups)
         if request.headers.get("If-None-Match") == self._etag:
             return web.Response(status=304, headers={"ETag": self._etag})
@@ -101,7 +108,7 @@ class AutoscalingApi:
                 404, f"the server could not find the requested resource: there is no version {version[:20]!r}"
             )
         metric = wanted(group, tuple(filter(None, request.match_info["tail"].split("/"))), request.query)
-        why = await self._gate.may(user, attributes(metric))
+        why = await self._gate.may(user, attributes(metric, version))
         if why:
             raise Refused(403, why)
         seen, timestamp = await self._recently.seen()
@@ -133,19 +140,21 @@ class Recently:
             return self._known[1], self._known[2]
 
 
-def attributes(metric: Metric) -> Attributes:
+def attributes(metric: Metric, version: str) -> Attributes:
     """As the API server parses the path, so that its own rights are those that are asked for."""
     if metric.resource is None:
-        return Attributes(group=EXTERNAL, verb="list", resource=metric.metric, namespace=metric.namespace)
-    if metric.resource.kind == NAMESPACE:
-        return Attributes(group=CUSTOM, verb="get", resource="metrics", namespace=metric.name, name=metric.metric)
+        return Attributes(
+            group=EXTERNAL, version=version, verb="list", resource=metric.metric, namespace=metric.namespace
+        )
+    whole = metric.resource.kind == NAMESPACE
     return Attributes(
         group=CUSTOM,
+        version=version,
         verb="get",
-        resource=metric.resource.name,
-        subresource=metric.metric,
-        namespace=metric.namespace,
-        name=metric.name,
+        resource="metrics" if whole else metric.resource.name,
+        subresource="" if whole else metric.metric,
+        namespace=metric.name if whole else metric.namespace,
+        name=metric.metric if whole else metric.name,
     )
 
 
