@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance e2e image crds charts reference fmt lock clean help
+.PHONY: demo test check tests conformance e2e image community-image crds charts reference fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
@@ -15,6 +15,7 @@ help:
 	@echo "make check  all of that without the tests"
 	@echo "make conformance  all black-box cases against a local mesh"
 	@echo "make image  build the image IMAGE with IMAGE_BUILD (docker build -t IMAGE .)"
+	@echo "make community-image  build the application of the community's suite with COMMUNITY_BUILD; needs Go"
 	@echo "make e2e    end-to-end tests on the cluster that KUBECONFIG names; its nodes have the images already"
 	@echo "make crds   write manifests/crds anew"
 	@echo "make charts write manifests/helm anew"
@@ -47,7 +48,16 @@ IMAGE_BUILD ?= docker build -t $(IMAGE) .
 image:
 	$(IMAGE_BUILD)
 
-# The mesh's image is SMI_MESH_IMAGE (localhost/smi-mesh:dev), applications run on SMI_MESH_APP_IMAGE (localhost/python:slim).
+# One static binary and nothing else; tests/community/README.md says what it is for.
+COMMUNITY_IMAGE ?= localhost/community-app:dev
+COMMUNITY_BUILD ?= docker build -t $(COMMUNITY_IMAGE) tests/community/app
+
+community-image:
+	cd tests/community/app && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o community-app .
+	$(COMMUNITY_BUILD)
+
+# The mesh's image is SMI_MESH_IMAGE (localhost/smi-mesh:dev), applications run on SMI_MESH_APP_IMAGE (localhost/python:slim),
+# those of the community's suite on SMI_MESH_COMMUNITY_IMAGE (localhost/community-app:dev; without it that suite is skipped).
 e2e:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)

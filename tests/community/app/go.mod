@@ -1,0 +1,3 @@
+module community-app
+
+go 1.21
