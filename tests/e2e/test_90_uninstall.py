@@ -21,5 +21,7 @@ def test_meshed_pods_go_on_and_nothing_of_ours_is_left() -> None:
         kinds = kubectl("api-resources", "--verbs=list", "-o", "name").split()
         assert not [kind for kind in kinds if "smi-spec.io" in kind]
         assert kubectl("get", ",".join(kinds), "-A", "-l", OURS, "--ignore-not-found", "-o", "name") == ""
+        # Without its definition there is no TrafficSplit either: the root Service answers, by any of its pods.
         answers = where.python("deploy/client", "ask", "http://myweb-service/", "200", "GET", "{}")
-        assert answers == {"Version 1": 180, "Version 2": 20}
+        assert set(answers) == {"Version 1", "Version 2"}
+        assert sum(answers.values()) == 200
