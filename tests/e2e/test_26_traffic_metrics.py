@@ -23,7 +23,9 @@ def shop() -> Iterator[Place]:
         where.apply(*sorted((DEMOS / "mtls").glob("*.yaml")))
         where.settled()
         where.python("deploy/a", "ask", "http://b/", str(SENT), "GET", "{}")
-        eventually("everything is reported", lambda: counts(where, "deployments/b") == (SENT, 0), 20)
+        # Each side reports by itself, some seconds later.
+        eventually("servers have reported", lambda: counts(where, "deployments/b") == (SENT, 0), 20)
+        eventually("callers have reported", lambda: counts(where, "services/b") == (SENT, 0), 20)
         yield where
 
 

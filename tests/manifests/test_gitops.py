@@ -21,7 +21,7 @@ HOUSE = Path(__file__).parents[2]
 GITOPS = installation("gitops")
 SHOP = ("workloads.yaml", "traffic.yaml")
 KUBECTL = shutil.which("kubectl")
-CASES: list[dict[str, Any]] = yaml.safe_load((HOUSE / "tests/golden/argocd-health/cases.yaml").read_text())
+CASES: list[dict[str, Any]] = yaml.safe_load((HOUSE / "tests/manifests/argocd-health/cases.yaml").read_text())
 KEY = "resource.customizations.health."
 
 MISSING = ("debug", "io", "math", "os", "package", "string", "coroutine", "python", "require", "dofile", "loadfile")

@@ -36,7 +36,7 @@ def test_everything_said() -> None:
     ("said", "why"),
     [
         ({"view": "map"}, "view: 'map' is not one of stat, routes, edges, top"),
-        ({"resource": "node"}, "is no kind of resource"),
+        ({"resource": "ingress"}, "is no kind of resource"),
         ({"resource": "deploy/"}, "no name"),
         ({"from": "x"}, "is no kind of resource"),
         ({"to": "x"}, "is no kind of resource"),

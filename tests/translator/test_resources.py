@@ -29,9 +29,9 @@ def test_words_for_kinds(words: tuple[str, ...], kind: str) -> None:
     assert {kind_of(word) for word in words} == {kind}
 
 
-@pytest.mark.parametrize("word", ["", "depoly", "node", "deploy/web"])
+@pytest.mark.parametrize("word", ["", "depoly", "ingress", "deploy/web"])
 def test_no_kind(word: str) -> None:
-    with pytest.raises(NoSuchKind, match="there are po, ns, svc, ts, tt, deploy, sts, ds, rs, rc, job"):
+    with pytest.raises(NoSuchKind, match="there are po, ns, no, svc, ts, tt, deploy, sts, ds, rs, rc, job"):
         kind_of(word)
 
 

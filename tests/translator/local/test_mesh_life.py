@@ -111,9 +111,9 @@ def test_pods_that_do_not_get_ready_are_named_and_everything_ends(mesh: LocalMes
     mesh.write("deaf.yaml", deployment("deaf", ports=[{"containerPort": 8080}]))
     mesh.write("crash.yaml", deployment("crash", command=["sh", "-c", "echo out of luck; exit 3"]))
     mesh.write("map.yaml", deployment("map", envFrom=[{"configMapRef": {"name": "gone"}}]))
-    up = mesh.smi("up", str(mesh.manifests), "--port", "0", "--timeout", "4s", "--detach")
+    up = mesh.smi("up", str(mesh.manifests), "--port", "0", "--timeout", "8s", "--detach")
     assert up.returncode == 1
-    lines = up.stderr.partition("not ready after 4 s:\n")[2].splitlines()
+    lines = up.stderr.partition("not ready after 8 s:\n")[2].splitlines()
     assert len(lines) == 3
     assert "default/crash-" in lines[0]
     assert "CrashLoopBackOff: exited with 3: out of luck" in lines[0]
