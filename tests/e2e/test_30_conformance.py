@@ -12,7 +12,18 @@ from cluster import APP_IMAGE, run
 @pytest.mark.usefixtures("mesh")
 def test_every_case_holds() -> None:
     ended = run(
-        sys.executable, "-m", "conformance", "--mesh", "cluster", "--image", APP_IMAGE, "-o", "json", timeout=1800
+        sys.executable,
+        "-m",
+        "conformance",
+        "--mesh",
+        "cluster",
+        "--image",
+        APP_IMAGE,
+        "--settle",
+        "3",
+        "-o",
+        "json",
+        timeout=1800,
     )
     report = json.loads(ended.stdout)
 
