@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from smi.split import TrafficSplit
 from smi.workloads import Pod
 from translator.metricsapi.asked import Asked
-from translator.metricsapi.kinds import BY_MEASURED, RESOURCES, Kind
+from translator.metricsapi.kinds import BY_MEASURED, GROUP, RESOURCES, Kind
 from translator.metricsapi.status import Refused
 from translator.names import service_key
 from translator.observed import Observed, inbound, outbound, totals
@@ -99,8 +99,8 @@ def _has_fields(item: Item, asked: Asked) -> bool:
 
 
 def _not_found(asked: Asked) -> Refused:
-    details = {"name": asked.name, "group": "metrics.smi-spec.io", "kind": asked.kind.plural}
-    return Refused(404, f'{asked.kind.plural}.metrics.smi-spec.io "{asked.name}" not found', details)
+    details = {"name": asked.name, "group": GROUP, "kind": asked.kind.plural}
+    return Refused(404, f'{asked.kind.plural}.{GROUP} "{asked.name}" not found', details)
 
 
 def order(item: Item) -> tuple[str, str, str, str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from translator.metricsapi.godurations import text_of
 from translator.metricsapi.items import Item, chosen, items
 from translator.metricsapi.kinds import EDGES, GROUP, TRAFFIC, VERSIONS
 from translator.metricsapi.redact import home, namespaces, redacted, told
+from translator.metricsapi.replies import JSON, Discovery, Handler, accepts, answered, json_reply
 from translator.metricsapi.status import Refused, status_of
 from translator.observed import Observed
 from translator.resources import NAMESPACE, Resource
@@ -41,10 +41,6 @@ WATCH_SECONDS: Final = 1800.0
 
 MAX_HEADERS: Final = 1024
 """Of one request: the API server's proxy writes one for each group of the user."""
-
-JSON: Final = "application/json"
-
-log = logging.getLogger("translator.metricsapi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +88,13 @@ class Seen:
     partial: str = ""
 
 
+def known(seen: Seen | None) -> Seen:
+    """What was counted. Raises ``Refused`` (503) while nothing is known yet."""
+    if seen is None:
+        raise Refused(503, "the controller is still reading the cluster; try again in a moment")
+    return seen
+
+
 Observe = Callable[[float], Awaitable[Seen | None]]
 """What was counted in the last so many seconds; None while nothing is known yet."""
 
@@ -105,8 +108,7 @@ class MetricsApi:
     def __init__(self, gate: Gate, observe: Observe, *, spec_exact: bool = False, poll: float = WATCH_POLL) -> None:
         self._gate, self._observe, self._poll = gate, observe, poll
         self._exact = spec_exact
-        self._discovered = json.dumps(discovery.aggregated(spec_exact=spec_exact)).encode()
-        self._etag = f'"{hashlib.sha256(self._discovered).hexdigest()[:32].upper()}"'
+        self._discovery = Discovery(discovery.aggregated(spec_exact=spec_exact), discovery.groups())
 
     def routes(self) -> list[web.RouteDef]:
         """All paths, with and without a slash at the end."""
@@ -116,13 +118,13 @@ class MetricsApi:
             documents.append((f"/openapi/v3/apis/{GROUP}/{version}", _schema(version)))
         documents.append(("/openapi/v2", lambda: openapi.document_v2(VERSIONS)))
         documents.append(("/openapi/v3", _schemas))
-        handlers = {"/apis": self._apis} | {path: _document(document) for path, document in documents}
+        handlers = {"/apis": self._discovery.handle} | {path: _document(document) for path, document in documents}
         found = []
         for path, handler in handlers.items():
-            answered = self._answered(handler)
-            found += [web.route("*", path, answered), web.route("*", f"{path}/", answered)]
-        found.append(web.route("*", rf"{ROOT}/{{version}}/{{tail:[\s\S]*}}", self._answered(self._items)))
-        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", self._answered(_nowhere)))
+            reply = answered(self._gate, handler)
+            found += [web.route("*", path, reply), web.route("*", f"{path}/", reply)]
+        found.append(web.route("*", rf"{ROOT}/{{version}}/{{tail:[\s\S]*}}", answered(self._gate, self._items)))
+        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", answered(self._gate, _nowhere)))
         return found
 
     def application(self, others: Iterable[web.RouteDef] = ()) -> web.Application:
@@ -131,40 +133,11 @@ class MetricsApi:
         app.router.add_routes([*others, *self.routes()])
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/healthz", self._ready)
-        app.router.add_route("*", r"/{tail:[\s\S]*}", self._answered(_nowhere))
+        app.router.add_route("*", r"/{tail:[\s\S]*}", answered(self._gate, _nowhere))
         return app
 
     async def _ready(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
-
-    def _answered(
-        self, handler: Callable[[web.Request, object], Awaitable[web.StreamResponse]]
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                user = await self._gate.user(request)
-                if request.method not in ("GET", "HEAD"):
-                    raise Refused(405, "the server does not allow this method on the requested resource")
-                return await handler(request, user)
-            except Refused as refused:
-                return _json(status_of(refused), refused.code)
-            except (ConnectionError, asyncio.CancelledError):
-                raise
-            except Exception:
-                log.exception("not answered path=%r", request.path)
-                return _json(status_of(Refused(500, "the controller could not answer; its log says why")), 500)
-
-        return handle
-
-    async def _apis(self, request: web.Request, _: object) -> web.Response:
-        """Everything at once for those who can read it, else what groups there are."""
-        if not _accepts(request, "as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io", "v=v2"):
-            return _json(discovery.groups())
-        if request.headers.get("If-None-Match") == self._etag:
-            return web.Response(status=304, headers={"ETag": self._etag})
-        headers = {"ETag": self._etag, "Vary": "Accept"}
-        headers["Content-Type"] = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-        return web.Response(body=self._discovered, headers=headers)
 
     async def _items(self, request: web.Request, user: object) -> web.StreamResponse:
         version = request.match_info["version"]
@@ -182,7 +155,7 @@ class MetricsApi:
             return await self._watch(request, user, attributes, wanted)
         seen, found = await self._found(user, version, wanted)
         moment, table = _moment(version, wanted, seen), _wants_table(request)
-        answer = _json(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
+        answer = json_reply(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
         if seen.partial:
             # kubectl prints it.
             answer.headers["Warning"] = f'299 - "{seen.partial}"'
@@ -200,10 +173,7 @@ class MetricsApi:
         return seen, told(found, await self._visible(user, version, wanted, found))
 
     async def _seen(self, seconds: float) -> Seen:
-        seen = await self._observe(seconds)
-        if seen is None:
-            raise Refused(503, "the controller is still reading the cluster; try again in a moment")
-        return seen
+        return known(await self._observe(seconds))
 
     async def _visible(
         self, user: object, version: str, wanted: Asked, found: Iterable[Item]
@@ -268,7 +238,7 @@ class MetricsApi:
         await response.prepare(request)
         loop = asyncio.get_running_loop()
         end = loop.time() + min(wanted.timeout or WATCH_SECONDS, WATCH_SECONDS)
-        known: dict[Key, tuple[int, int]] | None = None
+        before: dict[Key, tuple[int, int]] | None = None
         while loop.time() < end and request.transport is not None:
             try:
                 await self._permitted(user, attributes)
@@ -278,11 +248,11 @@ class MetricsApi:
                 break
             found = chosen(found, wanted)
             moment = _moment(attributes.version, wanted, seen)
-            for item in _changed(found, known):
+            for item in _changed(found, before):
                 body = item_of(item, moment)
                 thing = table_of([(item, body)], moment, wanted.include, 0, 0) if table else body
                 await response.write(_line({"type": "MODIFIED", "object": thing}))
-            known = {_key(item): _counts(item) for item in found}
+            before = {_key(item): _counts(item) for item in found}
             await asyncio.sleep(min(self._poll, max(0.0, end - loop.time())))
         return response
 
@@ -348,15 +318,7 @@ def _moment(version: str, wanted: Asked, seen: Seen) -> Moment:
 
 
 def _wants_table(request: web.Request) -> bool:
-    return _accepts(request, "as=Table", "g=meta.k8s.io", "v=v1")
-
-
-def _accepts(request: web.Request, *parameters: str) -> bool:
-    """Whether one of the media types that the client takes has all of these parameters."""
-    for one in ",".join(request.headers.getall("Accept", ())).split(","):
-        if set(parameters) <= {part.strip() for part in one.split(";")}:
-            return True
-    return False
+    return accepts(request, "as=Table", "g=meta.k8s.io", "v=v1")
 
 
 def _resources(version: str, *, spec_exact: bool) -> Callable[[], Any]:
@@ -376,7 +338,7 @@ def _schemas() -> Any:
     return {"paths": {f"apis/{GROUP}/{version}": entry(version) for version in VERSIONS}}
 
 
-def _document(make: Callable[[], Any]) -> Callable[[web.Request, object], Awaitable[web.StreamResponse]]:
+def _document(make: Callable[[], Any]) -> Handler:
     body = json.dumps(make()).encode()
 
     async def handle(_: web.Request, __: object) -> web.StreamResponse:
@@ -387,15 +349,6 @@ def _document(make: Callable[[], Any]) -> Callable[[web.Request, object], Awaita
 
 async def _nowhere(request: web.Request, _: object) -> web.StreamResponse:
     raise Refused(404, f"the server could not find the requested resource: {request.path[:200]}")
-
-
-def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=json.dumps(body).encode(),
-        content_type=JSON,
-        headers={"Cache-Control": "no-cache, private", "X-Content-Type-Options": "nosniff"},
-    )
 
 
 def _line(event: Mapping[str, Any]) -> bytes:

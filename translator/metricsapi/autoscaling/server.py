@@ -7,11 +7,8 @@ An autoscaler asks for each of its objects every 15 s, so what was counted is lo
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,19 +21,13 @@ from translator.metricsapi.autoscaling.bodies import list_of
 from translator.metricsapi.autoscaling.groups import CUSTOM, EXTERNAL, VERSIONS
 from translator.metricsapi.autoscaling.measured import values
 from translator.metricsapi.autoscaling.wanted import Metric, wanted
-from translator.metricsapi.server import Attributes, Gate, Observe, Seen
-from translator.metricsapi.status import Refused, status_of
+from translator.metricsapi.replies import Discovery, Handler, answered, json_reply
+from translator.metricsapi.server import Attributes, Gate, Observe, Seen, known
+from translator.metricsapi.status import Refused
 from translator.resources import NAMESPACE
 
 REMEMBERED: Final = 2.0
 """Seconds; sidecars report every 5 s at most, so little is missed."""
-
-JSON: Final = "application/json"
-DISCOVERY: Final = frozenset({"as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io", "v=v2"})
-
-Handler = Callable[[web.Request, object], Awaitable[web.StreamResponse]]
-
-log = logging.getLogger("translator.metricsapi")
 
 
 class AutoscalingApi:
@@ -54,52 +45,24 @@ class AutoscalingApi:
         self._recently = Recently(observe, clock)
         everything = discovery.aggregated(spec_exact=spec_exact)
         everything["items"] += [groups.discovered(name) for name in VERSIONS]
-        self._discovered = json.dumps(everything).encode()
-        self._etag = f'"{hashlib.sha256(self._discovered).hexdigest()[:32].upper()}"'
-        self._groups = discovery.groups()
-        self._groups["groups"] += [groups.group(name) for name in VERSIONS]
+        all_groups = discovery.groups()
+        all_groups["groups"] += [groups.group(name) for name in VERSIONS]
+        self._discovery = Discovery(everything, all_groups)
 
     def routes(self) -> list[web.RouteDef]:
         """To be put before those of TrafficMetrics: what there is at ``/apis`` is said here for all."""
         found: list[web.RouteDef] = []
-        handlers: dict[str, Handler] = {"/apis": self._apis}
+        handlers: dict[str, Handler] = {"/apis": self._discovery.handle}
         for name, versions in VERSIONS.items():
             handlers[f"/apis/{name}"] = _document(groups.group(name))
             for version in versions:
                 handlers[f"/apis/{name}/{version}"] = _document(groups.resources(name, version))
         for path, handler in handlers.items():
-            found += [web.route("*", one, self._answered(handler)) for one in (path, f"{path}/")]
+            found += [web.route("*", one, answered(self._gate, handler)) for one in (path, f"{path}/")]
         for name in VERSIONS:
-            values_of = self._answered(self._values)
+            values_of = answered(self._gate, self._values)
             found.append(web.route("*", rf"/apis/{{group:{name}}}/{{version}}/{{tail:[\s\S]*}}", values_of))
         return found
-
-    def _answered(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                user = await self._gate.user(request)
-                if request.method not in ("GET", "HEAD"):
-                    raise Refused(405, "the server does not allow this method on the requested resource")
-                return await handler(request, user)
-            except Refused as refused:
-                return _json(status_of(refused), refused.code)
-            except (ConnectionError, asyncio.CancelledError):
-                raise
-            except Exception:
-                log.exception("not answered path=%r", request.path)
-                return _json(status_of(Refused(500, "the controller could not answer; its log says why")), 500)
-
-        return handle
-
-    async def _apis(self, request: web.Request, _: object) -> web.Response:
-        accepted = request.headers.get("Accept", "").split(",")
-        if not any(set(map(str.strip, one.split(";"))) >= DISCOVERY for one in accepted):
-            return _json(self._groups)
-        if request.headers.get("If-None-Match") == self._etag:
-            return web.Response(status=304, headers={"ETag": self._etag})
-        headers = {"ETag": self._etag, "Vary": "Accept"}
-        headers["Content-Type"] = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-        return web.Response(body=self._discovered, headers=headers)
 
     async def _values(self, request: web.Request, user: object) -> web.StreamResponse:
         group, version = request.match_info["group"], request.match_info["version"]
@@ -113,7 +76,7 @@ class AutoscalingApi:
             raise Refused(403, why)
         seen, timestamp = await self._recently.seen()
         found = await asyncio.to_thread(values, seen.observed, metric)
-        return _json(list_of(found, metric, version, timestamp, seen.observed.seconds))
+        return json_reply(list_of(found, metric, version, timestamp, seen.observed.seconds))
 
 
 class Recently:
@@ -130,9 +93,7 @@ class Recently:
             now = self._clock()
             if self._known is not None and now - self._known[0] < REMEMBERED:
                 return self._known[1], self._known[2]
-            seen = await self._observe(DEFAULT_SECONDS)
-            if seen is None:
-                raise Refused(503, "the controller is still reading the cluster; try again in a moment")
+            seen = known(await self._observe(DEFAULT_SECONDS))
             if seen.partial:
                 # Half of the requests would let an autoscaler take away half of the pods.
                 raise Refused(503, f"not all of the traffic is known: {seen.partial}")
@@ -160,15 +121,6 @@ def attributes(metric: Metric, version: str) -> Attributes:
 
 def _document(body: dict[str, Any]) -> Handler:
     async def handle(_: web.Request, __: object) -> web.StreamResponse:
-        return _json(body)
+        return json_reply(body)
 
     return handle
-
-
-def _json(body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=json.dumps(body).encode(),
-        content_type=JSON,
-        headers={"Cache-Control": "no-cache, private", "X-Content-Type-Options": "nosniff"},
-    )
