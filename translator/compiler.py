@@ -41,7 +41,8 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
     The same world, pod and hosts give the same config, down to the order of entries.
     """
     answers = {host: scope.answer(world, pod, host) for host in sorted(hosts)}
-    keys = scope.reachable(world, pod) | {answer.service for answer in answers.values() if answer.service}
+    ways = scope.ways(world, pod)
+    keys = scope.reachable(ways) | {answer.service for answer in answers.values() if answer.service}
     findings: list[Finding] = []
     services: dict[str, ServiceConfig] = {}
     for key in sorted(keys):
@@ -62,9 +63,8 @@ def compile_sidecar(world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         hosts=answers,
         inbound=access,
     )
-    return Compiled(
-        config=config, findings=ordered(findings + remarks + more), objects=dependencies(world, pod, services)
-    )
+    objects = dependencies(world, pod, services, (target for target, _ in ways))
+    return Compiled(config=config, findings=ordered(findings + remarks + more), objects=objects)
 
 
 def _referenced(services: Iterable[ServiceConfig], hosts: Iterable[Host]) -> list[str]:

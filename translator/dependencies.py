@@ -15,7 +15,6 @@ from smi.meta import Meta
 from smi.workloads import Pod
 from translator.policy import targets_on
 from translator.retries import route_groups
-from translator.scope import ways
 from translator.splits import effective_splits
 from translator.subjects import bindings_of
 from translator.world import Named, World
@@ -37,11 +36,15 @@ class ObjectVersion:
         return cls(kind=kind, namespace=meta.namespace, name=meta.name, uid=meta.uid, generation=meta.generation)
 
 
-def dependencies(world: World, pod: Pod, services: Iterable[str]) -> frozenset[ObjectVersion]:
-    """What goes into the config of the sidecar of ``pod``, which knows ``services`` (by key)."""
+def dependencies(
+    world: World, pod: Pod, services: Iterable[str], ways: Iterable[TrafficTarget]
+) -> frozenset[ObjectVersion]:
+    """What goes into the config of the sidecar of ``pod``, which knows ``services`` (by key).
+
+    ``ways`` are the TrafficTargets that let it reach some (``translator.scope.ways``).
+    """
     found = set(_of_services(world, services))
-    concerned = (*targets_on(world, pod), *(target for target, _ in ways(world, pod)))
-    targets = {target.meta.key: target for target in concerned}
+    targets = {target.meta.key: target for target in (*targets_on(world, pod), *ways)}
     for target in targets.values():
         found.update(_of_target(world, target))
     return frozenset(found)

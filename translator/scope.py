@@ -6,7 +6,7 @@ a config follows what a pod calls and not the size of the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from proxy.contract.config import Host
 from smi.access import TrafficTarget
@@ -18,24 +18,26 @@ from translator.subjects import destination_pods, names_source
 from translator.world import World
 
 
-def reachable(world: World, pod: Pod) -> set[str]:
-    """Keys of the Services whose pods some TrafficTarget lets ``pod`` reach."""
-    return {key for _, keys in ways(world, pod) for key in keys}
-
-
-def ways(world: World, pod: Pod) -> Iterator[tuple[TrafficTarget, set[str]]]:
+def ways(world: World, pod: Pod) -> list[tuple[TrafficTarget, set[str]]]:
     """The TrafficTargets that let ``pod`` reach some Service, each with the keys of those."""
     namespace = pod.meta.namespace
     by_account = world.index.targets_by_source.get((namespace, pod.service_account), ())
     by_binding = world.index.targets_by_binding_namespace.get(namespace, ())
     candidates = {target.meta.key: target for target in (*by_account, *by_binding)}
+    found = []
     for target in candidates.values():
         if names_source(world, target, pod) and not target_traffic(world, target)[0].nothing:
             keys: set[str] = set()
             for destination in destination_pods(world, target):
                 keys.update(service.meta.key for service in world.services_of(destination) if is_callable(service))
             if keys:
-                yield target, keys
+                found.append((target, keys))
+    return found
+
+
+def reachable(found: Iterable[tuple[TrafficTarget, set[str]]]) -> set[str]:
+    """Keys of the Services that ``ways`` lead to."""
+    return {key for _, keys in found for key in keys}
 
 
 def is_callable(service: Service) -> bool:

@@ -12,12 +12,12 @@ from translator.kube.admission.decide import INJECT, wanted
 from translator.kube.source import Known, KubernetesSource
 from translator.kube.status.conditions import Standing
 from translator.kube.status.events import Remark
-from translator.kube.status.progress import Count, Progress, together
+from translator.kube.status.progress import Count, Progress, key_of, together
 from translator.kube.status.progress import Key as ObjectKey
 from translator.kube.status.summary import summary_of
 from translator.reconcile import Reconciler
 from translator.review import review
-from translator.scope import reachable
+from translator.scope import reachable, ways
 from translator.world import World
 
 REMARKED = "v1"
@@ -72,8 +72,9 @@ def counted(world: World, parts: Sequence[Progress], bare: Iterable[Pod]) -> Map
     """Pods without the sidecar that they should have count among those that an object concerns."""
     counts = dict(together(parts))
     for pod in bare:
-        for version in dependencies(world, pod, reachable(world, pod)):
-            count = counts.setdefault((version.kind, version.namespace, version.name), Count())
+        found = ways(world, pod)
+        for version in dependencies(world, pod, reachable(found), (way for way, _ in found)):
+            count = counts.setdefault(key_of(version), Count())
             count.concerned += 1
             count.waiting.append(f"{pod.meta.key} (has no sidecar)")
     return counts
