@@ -32,10 +32,19 @@ def dns_label(text: str) -> str:
     return text
 
 
+DEFAULT_MESH = "mesh"
+"""The local mesh that is meant where none is named."""
+
+
 def mesh_option(command: Command) -> Command:
     """``--name``, which every ``smi local`` command takes."""
     return click.option(
-        "--name", "mesh", type=dns_label, default="mesh", show_default=True, help="Which mesh; several may run at once."
+        "--name",
+        "mesh",
+        type=dns_label,
+        default=DEFAULT_MESH,
+        show_default=True,
+        help="Which mesh; several may run at once.",
     )(command)
 
 

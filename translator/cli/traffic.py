@@ -17,7 +17,7 @@ import msgspec
 
 from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig
 from translator.cli.columns import table
-from translator.cli.params import dns_label, duration
+from translator.cli.params import DEFAULT_MESH, dns_label, duration
 from translator.local.errors import LocalError
 from translator.local.pages import page
 from translator.local.records import decode_mesh
@@ -34,7 +34,6 @@ PATIENCE = 10.0
 
 EXITS = {"0": "done, also where there was no traffic", "1": "there is no such resource, or no mesh"}
 
-DEFAULT_MESH = "mesh"
 KUBECONFIG = Path.home() / ".kube" / "config"
 
 NOTHING = "-"

@@ -35,7 +35,7 @@ from translator.kube.aggregated.frontproxy import FrontProxy
 from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
 from translator.kube.offline import SigningKeys
-from translator.kube.peers import Peers, complete, for_peers
+from translator.kube.peers import Peers, complete, for_peers, read
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
 from translator.kube.status.progress import Progress
@@ -121,8 +121,7 @@ class Controller:
 
     async def progress_elsewhere(self) -> list[Progress] | None:
         """How far the other controllers' sidecars are, None if not all answer."""
-        answers = complete(await self.peers.ask(PROGRESS_PATH))
-        return None if answers is None else [msgspec.json.decode(answer, type=Progress) for answer in answers]
+        return complete(read(await self.peers.ask(PROGRESS_PATH), msgspec.json.Decoder(Progress).decode))
 
     async def seen(self, seconds: float) -> Seen | None:
         """What all controllers' sidecars counted lately; None while the cluster is being read."""
@@ -133,13 +132,9 @@ class Controller:
         window, pods = self.collector.window(seconds), self.roster.known()
 
         def put_together() -> Seen:
-            entries, missing = window.entries(), 0
-            for answer in answers:
-                try:
-                    entries += msgspec.msgpack.decode(answer or b"", type=list[Entry])
-                except msgspec.MsgspecError:
-                    # While a new version is rolled out the other's form may be another.
-                    missing += 1
+            told = read(answers, msgspec.msgpack.Decoder(list[Entry]).decode)
+            entries = window.entries() + [entry for one in told if one is not None for entry in one]
+            missing = told.count(None)
             partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
             return Seen(Observed(entries=entries, seconds=window.seconds, pods=pods, world=world), partial)
 

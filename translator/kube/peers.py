@@ -11,9 +11,10 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from proxy.contract.spiffe import PeerRejected
@@ -32,6 +33,8 @@ MAX_ANSWER: Final = 64 << 20
 """Bytes of an answer: ten times what a full controller has to say."""
 
 log = logging.getLogger("translator.peers")
+
+T = TypeVar("T")
 
 
 class NotAController(aiohttp.ServerFingerprintMismatch):
@@ -145,7 +148,18 @@ def for_peers(
     return handle
 
 
-def complete(answers: Sequence[bytes | None]) -> list[bytes] | None:
+def read(answers: Iterable[bytes | None], decode: Callable[[bytes], T]) -> list[T | None]:
+    """Answers decoded. One of another form counts as none: while a new version is rolled out there may be such."""
+    found: list[T | None] = []
+    for answer in answers:
+        try:
+            found.append(None if answer is None else decode(answer))
+        except msgspec.MsgspecError:
+            found.append(None)
+    return found
+
+
+def complete(answers: Sequence[T | None]) -> list[T] | None:
     """All answers, or None when one is missing."""
     found = [answer for answer in answers if answer is not None]
     return found if len(found) == len(answers) else None

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -19,7 +20,7 @@ from smi.workloads import Pod
 from translator.identity.authority import Authority
 from translator.identity.serving import ControlSite, calling_context, serving_context, use_pair
 from translator.identity.subject import SidecarIdentity
-from translator.kube.peers import Peers, complete, for_peers
+from translator.kube.peers import Peers, complete, for_peers, read
 
 PATH = "/v1/progress"
 
@@ -158,3 +159,9 @@ def test_whoever_shows_no_certificate_is_told_nothing(authority: Authority) -> N
             assert "certificate" in await answer.text()
 
     asyncio.run(scene())
+
+
+def test_an_answer_of_another_form_is_none() -> None:
+    told = read([b"[1]", b"nonsense", None], msgspec.json.Decoder(list[int]).decode)
+    assert told == [[1], None, None]
+    assert complete(told) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -110,7 +110,7 @@ class StatusWriter:
         writes += [
             self._guarded(gate, self._say(remark, now)) for remark in self._said.news(found.remarks, time.monotonic())
         ]
-        await _all(writes)
+        await asyncio.gather(*writes)
         return True
 
     async def _guarded(self, gate: asyncio.Semaphore, work: Awaitable[None]) -> None:
@@ -141,7 +141,3 @@ class StatusWriter:
             if error.status != 409:
                 raise
         self._said.told(remark, time.monotonic())
-
-
-async def _all(writes: Iterable[Awaitable[None]]) -> None:
-    await asyncio.gather(*writes)
