@@ -24,6 +24,9 @@ RUN abi=$(python3 -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))
 FROM ${BASE}
 RUN command -v iptables >/dev/null || \
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends iptables && rm -rf /var/lib/apt/lists/*; }
+# Nothing can be written where it runs, and some bases come without: a sidecar would compile its imports at each start.
+RUN python3 -m compileall -q -j 0 -x '/(test|tests|idlelib|lib2to3|tkinter|turtledemo|ensurepip|(site|dist)-packages)/' \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/smi-mesh /opt/smi-mesh
 ENV PYTHONPATH=/opt/smi-mesh PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/smi-mesh/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 USER 2102:2102

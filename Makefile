@@ -7,16 +7,19 @@ BIN := $(VENV)/bin
 SOURCES := .
 PYTEST_ARGS ?=
 
-.PHONY: demo test check tests conformance e2e image community-image crds charts reference fmt lock clean help
+.PHONY: demo test check tests bench bench-quick conformance e2e kubectls image community-image crds charts reference fmt lock clean help
 
 help:
 	@echo "make demo   install into $(VENV) and run the canary demo"
 	@echo "make test   install, then format check, lint, types, import rules and all tests with coverage"
 	@echo "make check  all of that without the tests"
+	@echo "make bench  compare with Envoy, HAProxy, nginx and write the figures into docs/performance.md; half an hour, root, a quiet machine"
+	@echo "make bench-quick  the main ratios, in a minute and a half"
 	@echo "make conformance  all black-box cases against a local mesh"
 	@echo "make image  build the image IMAGE with IMAGE_BUILD (docker build -t IMAGE .)"
 	@echo "make community-image  build the application of the community's suite with COMMUNITY_BUILD; needs Go"
 	@echo "make e2e    end-to-end tests on the cluster that KUBECONFIG names; its nodes have the images already"
+	@echo "make kubectls  fetch the kubectls KUBECTLS, which the end-to-end tests then ask, too"
 	@echo "make crds   write manifests/crds anew"
 	@echo "make charts write manifests/helm anew"
 	@echo "make reference  write docs/reference anew"
@@ -42,6 +45,17 @@ tests:
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
 	$(BIN)/pytest --native -q tests/proxy
 
+bench:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	@.ci/bench "$(BIN)"
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.document
+
+bench-quick:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	@.ci/bench "$(BIN)"
+	$(BIN)/python -m benchmarks --quick
+
 IMAGE ?= localhost/smi-mesh:dev
 IMAGE_BUILD ?= docker build -t $(IMAGE) .
 
@@ -61,6 +75,12 @@ community-image:
 e2e:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+# Clients of other versions than the PATH's, for tests/e2e/test_27_kubectl.py.
+KUBECTLS ?= 1.36.3 1.37.1
+kubectls:
+	@.ci/venv "$(PYTHON)" "$(VENV)" dev
+	@.ci/kubectls $(BIN)/python .kubectls $(KUBECTLS)
 
 conformance:
 	@.ci/venv "$(PYTHON)" "$(VENV)" dev

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from load import SERVE, Load, Mesh, deployment, running, service
+from benchmarks.load import SERVE, Load, Mesh, deployment, running, service
 
 RATIO, MINIMUM, TTL = 0.2, 2.0, 5.0
 CALLERS = 3

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from load import SERVE, Load, Mesh, deployment, running, service
+from benchmarks.load import SERVE, Load, Mesh, deployment, running, service
 
 # Seconds before a fault, until it is healed, and after that.
 BEFORE, DURING, AFTER = 3.0, 4.0, 12.0

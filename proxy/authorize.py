@@ -94,15 +94,30 @@ def _compile_grant(grant: Grant) -> _Grant:
 class Authorizer:
     """The compiled policy of one pod. Raises ``ConfigRejected`` for a pattern that is not RE2."""
 
-    __slots__ = ("_candidates", "_grants", "_guards", "_inbound", "_looks", "_own")
+    __slots__ = (
+        "_candidates",
+        "_default",
+        "_grants",
+        "_guards",
+        "_looks",
+        "_named",
+        "_own",
+        "enforced",
+        "unmeshed",
+    )
 
     def __init__(self, inbound: Inbound, own_identity: str) -> None:
-        self._inbound = inbound
         self._own = own_identity
+        self._default = inbound.default_policy
+        self._named = inbound.named
+        self.enforced = not inbound.audit
+        """False in audit mode: then nothing is refused, nor changed for policy's sake."""
+        self.unmeshed = inbound.unmeshed
+        """Whether callers without identity are let in whatever the grants say."""
         self._grants = tuple(_compile_grant(grant) for grant in inbound.grants)
         self._looks: dict[int, bool] = {}
         self._guards: dict[int, Guard | None] = {}
-        self._candidates: dict[tuple[Caller, int], tuple[_Grant, ...]] = {}
+        self._candidates: dict[tuple[str, tuple[str, ...], int], tuple[_Grant, ...]] = {}
 
     def looks_at_path(self, port: int) -> bool:
         """Whether a path condition other than match-all is in force at ``port``."""
@@ -128,24 +143,14 @@ class Authorizer:
             for matcher, _ in grant.http
         ]
 
-    @property
-    def enforced(self) -> bool:
-        """False in audit mode: then nothing is refused, nor changed for policy's sake."""
-        return not self._inbound.audit
-
-    @property
-    def unmeshed(self) -> bool:
-        """Whether callers without identity are let in whatever the grants say."""
-        return self._inbound.unmeshed
-
     def decide(self, caller: Caller, port: int, request: Request | None) -> Verdict:
         """Judge one request to container port ``port``; ``request`` None is traffic that is not HTTP."""
         enforced = self.enforced
         if not caller.identity:
             return self._decide_nobody(enforced)
-        if not self._inbound.named:
+        if not self._named:
             return self._decide_default(caller, enforced)
-        key = (caller, port)
+        key = (caller.identity, caller.pods, port)
         grants = self._candidates.get(key)
         if grants is None:
             if len(self._candidates) >= _REMEMBERED:
@@ -162,14 +167,14 @@ class Authorizer:
         return Verdict(Reason.DENIED, "no TrafficTarget allows it", enforced)
 
     def _decide_nobody(self, enforced: bool) -> Verdict:
-        if self._inbound.unmeshed:
+        if self.unmeshed:
             return Verdict(None, "unmeshed: allow", enforced)
-        if self._inbound.default_policy == "allow" and not self._inbound.named:
+        if self._default == "allow" and not self._named:
             return Verdict(None, "default policy allow", enforced)
         return Verdict(Reason.NO_IDENTITY, "the caller has no identity", enforced)
 
     def _decide_default(self, caller: Caller, enforced: bool) -> Verdict:
-        policy = self._inbound.default_policy
+        policy = self._default
         if policy == "allow" or (policy == "same-identity" and caller.identity == self._own):
             return Verdict(None, f"default policy {policy}", enforced)
         return Verdict(Reason.DENIED, f"default policy {policy}", enforced)
@@ -208,7 +213,7 @@ def _settle_path(head: RequestHead, enforced: bool) -> str:
     head.policy_path = path.path.decode("latin-1")
     if path.ambiguous:
         return f"ambiguous path: {path.ambiguous}"
-    if enforced:
+    if enforced and path.path != head.path:
         _, mark, query = head.target.partition(b"?")
         head.target = path.path + mark + query
     return ""

@@ -1,37 +1,31 @@
-"""``python -m proxy await``: returns when the sidecar in this pod is ready. Its container's postStart hook.
+"""Waiting for the sidecar of this pod: what ``python -m proxy init --state`` does once the rules are in force.
 
-Imports little: it is started once in every pod, and the application waits for it.
+It is the pod's next container that waits for this one's end. Imports little: it is started once in every pod.
 """
 
 from __future__ import annotations
 
-import argparse
 import socket
 import sys
 import time
 from typing import Final
 
-from proxy.contract.ports import ADMIN
-
 STEP: Final = 0.02
 """Seconds between looks: what the application waits longer than it must, at most."""
 
+PATIENCE: Final = 5.0
+"""Seconds until it is said what is waited for; a sidecar needs one or two."""
 
-def main(arguments: list[str]) -> int:
-    """0 when it is ready, 1 when it was not in time, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m proxy await", description="Wait until the sidecar is ready.")
-    parser.add_argument("--port", type=int, default=ADMIN, help="its admin port (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="(%(default)s)")
-    wanted = parser.parse_args(arguments)
-    deadline = time.monotonic() + wanted.timeout
-    said = ""
-    while time.monotonic() < deadline:
-        said = ask(wanted.port)
-        if said == "":
-            return 0
+
+def until_ready(port: int) -> None:
+    """Returns when the sidecar is ready, however long that takes; says on stderr why it is not, each reason once."""
+    silent_until = time.monotonic() + PATIENCE
+    told = ""
+    while reason := ask(port):
+        if reason != told and time.monotonic() > silent_until:
+            print(f"waiting for the sidecar: {reason}", file=sys.stderr, flush=True)
+            told = reason
         time.sleep(STEP)
-    print(f"the sidecar is not ready after {wanted.timeout:g} s: {said}", file=sys.stderr)
-    return 1
 
 
 def ask(port: int) -> str:

@@ -44,19 +44,17 @@ def compile_policy(policy: Policy, budget: Budget | None) -> CallPolicy:
     )
 
 
-class Call:
-    """``attempts`` is None for a request that is not repeated. Moments are in seconds of the loop's clock.
+class Call(Moments):
+    """What a request has had so far. ``attempts`` is None for one that is not repeated.
 
-    ``tried``: the present attempt began; ``sent``: it has the whole request; ``last``: a byte went either way;
-    ``answered``: the answer's head is here; ``waits_until``: it waits for an endpoint till then. ``kept``: its body
-    is not too large to be sent again.
+    ``waits_until``: it waits for an endpoint till then. ``kept``: its body is not too large to be sent again.
     """
 
-    __slots__ = ("_began", "_policy", "_scope", "answered", "attempts", "kept", "last", "sent", "tried", "waits_until")
+    __slots__ = ("_policy", "_scope", "attempts", "kept", "waits_until")
 
     def __init__(self, policy: CallPolicy, request: Request, began: float) -> None:
+        super().__init__(began, last=began)
         self._policy = policy
-        self._began = began
         self._scope = Scope.NOTHING
         self.attempts: Attempts | None = None
         if policy.retry is not None and policy.budget is not None:
@@ -65,10 +63,6 @@ class Call:
             if self._scope is Scope.REPEATS:
                 self.attempts = Attempts(policy.retry, policy.budget)
         self.kept = True
-        self.tried = NEVER
-        self.sent = NEVER
-        self.last = began
-        self.answered = NEVER
         self.waits_until = NEVER
 
     @property
@@ -78,7 +72,7 @@ class Call:
 
     def waits(self, now: float) -> bool:
         """No endpoint is ready: whether the request waits for one (then ``waits_until`` says how long)."""
-        left = wait_left(self._scope, self._began, self._policy.request_timeout, now)
+        left = wait_left(self._scope, self.began, self._policy.request_timeout, now)
         if left > 0.0 and self.waits_until == NEVER:
             self.waits_until = now + left
         return left > 0.0
@@ -89,8 +83,7 @@ class Call:
 
     def next(self) -> tuple[float, Expired]:
         """When the first of its times runs out, and which."""
-        moments = Moments(self._began, self.tried, self.sent, self.last, self.answered)
-        due, what = self._policy.limits.next(moments, repeats=self.kept and self.attempts is not None)
+        due, what = self._policy.limits.next(self, repeats=self.kept and self.attempts is not None)
         if self.waits_until <= due:
             return self.waits_until, Expired.WAIT
         return due, what

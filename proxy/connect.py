@@ -42,9 +42,11 @@ class Connect(Exchange):
     def _send_to(self, target: EndpointState, now: float) -> None:
         """A pooled connection speaks HTTP already; a tunnel needs its own."""
         self._attempt = Attempt(target, self.breaker, now, random.random)
-        self.down.forwarding.spawn(self._connect(target, self._attempt))
+        self.down.forwarding.spawn(self._connect(target, self._attempt, relayed=True))
 
     def _attach(self, connection: ClientConnection, now: float) -> None:
         down = self.down
         down.transport.write(_ESTABLISHED)
-        down.hand_over(Tunnel(self.head, down, connection, lambda: self._end(200)))
+        tunnel = Tunnel(self.head, down, connection, lambda: self._end(200))
+        down.hand_over(tunnel)
+        connection.take(tunnel)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.http1.server import ServerConnection
 from proxy.original import authority_of, original_destination
 from proxy.relay import MAX_EARLY
-from proxy.sniff import Spoken, declared, spoken
+from proxy.sniff import Heard, Spoken, declared, spoken
 from proxy.table import Missing, PortRoute
 
 if TYPE_CHECKING:
@@ -33,13 +33,18 @@ LAG: Final = 0.02
 PATIENCE: Final = 10
 """Times that the wait begins anew for such a reason."""
 
+SILENCE: Final = 10.0
+"""Seconds to wait where clients have spoken HTTP before: one that has no request yet, or no time to write it, is not to
+be relayed to one pod for good."""
+
 log = logging.getLogger("proxy.doorway")
 
 
 class Doorway(asyncio.Protocol):
     """A redirected connection whose kind is not known yet. Subclasses say where it leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
         self._transport: asyncio.Transport
         self._data = b""
         self._eof = False
@@ -73,16 +78,19 @@ class Doorway(asyncio.Protocol):
         self._lost = True
         self._news.set()
 
-    async def kind(self, declared_as: str) -> Spoken | None:
+    async def kind(self, declared_as: str, destination: tuple[str, int]) -> Spoken | None:
         """What is spoken; None: the client has left."""
         said = declared(declared_as)
         loop = asyncio.get_running_loop()
-        deadline, patience = loop.time() + FIRST_BYTES, PATIENCE
+        wait = SILENCE if destination in self._heard else FIRST_BYTES
+        deadline, patience = loop.time() + wait, PATIENCE
         while said is None and not self._lost:
             said = spoken(self._data)
             if said is None and (self._eof or loop.time() >= deadline):
                 said = "raw"
             if said is not None:
+                if said == "http":
+                    self._heard.note(destination)
                 break
             self._news.clear()
             try:
@@ -118,7 +126,7 @@ class CallDoorway(Doorway):
     """From this pod's application to anywhere."""
 
     def __init__(self, calls: Outbound) -> None:
-        super().__init__()
+        super().__init__(calls.heard)
         self._calls = calls
 
     def arrived(self, original: tuple[str, int] | None) -> None:
@@ -136,9 +144,9 @@ class CallDoorway(Doorway):
         route = await self._calls.destination(address, port)
         kind: Spoken | None = "raw"
         if isinstance(route, PortRoute):
-            kind = await self.kind(route.protocol)
+            kind = await self.kind(route.protocol, (address, port))
         elif isinstance(route, Missing) and route.known:
-            kind = await self.kind("")
+            kind = await self.kind("", (address, port))
         if kind is None or self._lost:
             return
         connection = ServerConnection(self._calls.forwarding)
@@ -151,7 +159,7 @@ class AppDoorway(Doorway):
     """In the clear from anywhere to this pod's application: nobody's identity is known."""
 
     def __init__(self, apps: Inbound) -> None:
-        super().__init__()
+        super().__init__(apps.heard)
         self._apps = apps
 
     def arrived(self, original: tuple[str, int] | None) -> None:
@@ -162,7 +170,7 @@ class AppDoorway(Doorway):
             self._apps.forwarding.spawn(self._enter(original[1]))
 
     async def _enter(self, port: int) -> None:
-        kind = await self.kind("opaque" if self._apps.is_opaque(port) else "")
+        kind = await self.kind("opaque" if self._apps.is_opaque(port) else "", ("", port))
         if kind is None:
             return
         connection = ServerConnection(self._apps.forwarding, port=port)

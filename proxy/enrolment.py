@@ -1,8 +1,8 @@
-"""Asking the controller for a certificate: a key and a request made here, one POST, an answer that is checked.
+"""Asking the controller for a certificate: one POST with a request for it, an answer that is checked.
 
-The private key never leaves this process but to the pod's own disk. Proof of
-who we are is the certificate in hand while it is valid, the token otherwise.
-Neighbours: ``proxy.identity`` decides when, ``translator.identity.enrol`` answers.
+Proof of who we are is the certificate in hand while it is valid, the token
+otherwise. Neighbours: ``proxy.keys`` makes the request, ``proxy.identity``
+decides when, ``translator.identity.enrol`` answers.
 """
 
 from __future__ import annotations
@@ -14,22 +14,16 @@ from typing import Final
 
 import aiohttp
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.contract.config import Control
 from proxy.contract.messages import Issued
 from proxy.controller import controller_session, controller_url
-from proxy.errors import SidecarError
+from proxy.errors import SidecarError, printable
 
 PATH: Final = "/identity/v1/certificate"
 
 MAX_ANSWER: Final = 1024 * 1024
 """Bytes of an answer: a certificate has about 900, a bundle of a hundred roots 100,000; there may be several."""
-
-MAX_REASON: Final = 200
-"""Characters of a refusal's text that are kept for the log."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 """Seconds for one attempt; a controller that is slower has more to do than to wait for us."""
@@ -39,33 +33,19 @@ class EnrolmentFailed(SidecarError):
     """No certificate this time. The text names no secret."""
 
 
-def new_key_and_request(identity: str) -> tuple[bytes, bytes]:
-    """A P-256 private key and a certificate request for the SPIFFE ID ``identity``, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, critical=True)
-    return (
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-        request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
-    )  # fmt: skip
-
-
 async def enrol(
     control: Control,
+    request: bytes,
     *,
-    identity: str,
     trust_domain: str,
     context: ssl.SSLContext,
     token: str,
     now: Callable[[], datetime],
-) -> tuple[bytes, Issued]:
-    """A new private key (PEM) and the controller's answer for it, unchecked but for its size and form.
+) -> Issued:
+    """The controller's answer to the certificate request (PEM), unchecked but for its size and form.
 
     ``context`` carries the certificate that proves who we are, or ``token`` is not empty. Raises ``EnrolmentFailed``.
     """
-    key, request = new_key_and_request(identity)
     headers = {"Content-Type": "application/x-pem-file"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -84,7 +64,7 @@ async def enrol(
     if status != 200:
         raise EnrolmentFailed(f"refused with {status}: {_printable(body, token)}")
     try:
-        return key, msgspec.json.decode(body, type=Issued)
+        return msgspec.json.decode(body, type=Issued)
     except msgspec.MsgspecError as error:
         raise EnrolmentFailed(f"an answer that cannot be read: {error}") from error
 
@@ -102,4 +82,4 @@ def _printable(body: bytes, token: str) -> str:
     text = body.decode("ascii", "replace")
     if token:
         text = text.replace(token, "…")
-    return "".join(character if character.isprintable() else " " for character in text)[:MAX_REASON]
+    return printable(text)

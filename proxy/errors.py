@@ -15,7 +15,10 @@ the words are ``Reason``, here and nowhere else (``translator.reference`` writes
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
+
+MAX_REASON: Final = 200
+"""Characters of what somebody else said that are kept for the log."""
 
 
 class Reason(StrEnum):
@@ -33,13 +36,20 @@ class Reason(StrEnum):
         return reason
 
     NO_ENDPOINT = "no-endpoint", (503,), "The destination exists, but none of its endpoints is ready."
-    WEIGHTS_ZERO = "weights-zero", (503,), "All weights of the TrafficSplit that applies are 0."
+    WEIGHTS_ZERO = (
+        "weights-zero",
+        (503,),
+        (
+            "All weights of the TrafficSplit that applies are 0, or those of the backends that exist and have the "
+            "port are."
+        ),
+    )
     NO_SERVICE = (
         "no-service",
         (503,),
         (
-            "The Service has no such port, the TrafficSplit that applies no backend that exists, or nobody can say now "
-            "what the name means."
+            "The Service has no such port, the TrafficSplit that applies no backend that exists and has it, or nobody "
+            "can say now what the name means."
         ),
     )
     DENIED = "denied", (403,), "No TrafficTarget allows the request, or the default policy does not."
@@ -158,3 +168,8 @@ def timeout(detail: str) -> Unavailable:
 def reset(detail: str) -> Unavailable:
     """502: the upstream broke off after the request was written."""
     return Unavailable(502, Reason.RESET, detail)
+
+
+def printable(said: str) -> str:
+    """As much of what somebody else said as a line of the log takes, without signs that would do something there."""
+    return "".join(character if character.isprintable() else " " for character in said)[:MAX_REASON]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.contract.config import Policy
 
@@ -31,7 +31,7 @@ class Expired(Enum):
     """No endpoint has become ready: 503. Said by ``proxy.call``."""
 
 
-class Moments(NamedTuple):
+class Moments:
     """When things happened, in seconds of one clock; ``NEVER``: not yet.
 
     ``began``: the request's head was read. ``tried``: the present attempt
@@ -39,11 +39,21 @@ class Moments(NamedTuple):
     a byte went either way. ``answered``: the answer's head was read.
     """
 
-    began: float
-    tried: float = NEVER
-    sent: float = NEVER
-    last: float = NEVER
-    answered: float = NEVER
+    __slots__ = ("answered", "began", "last", "sent", "tried")
+
+    def __init__(
+        self,
+        began: float,
+        tried: float = NEVER,
+        sent: float = NEVER,
+        last: float = NEVER,
+        answered: float = NEVER,
+    ) -> None:
+        self.began = began
+        self.tried = tried
+        self.sent = sent
+        self.last = last
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,13 @@
 """One request and its answer: from the downstream connection through a router to an endpoint and back.
 
-The order of events is the whole difficulty here: bodies stream both ways at
-once, an upstream may answer early, break, or never be reached. An
-``Exchange`` holds that state; it does no I/O of its own but writes to the two
-connections it sits between, synchronously, in the callback that brought the
-bytes. Only opening a connection (or learning a name) takes a task.
+The order of events is the whole difficulty here: bodies stream both ways at once, an upstream may answer early, break,
+or never be reached. An ``Exchange`` holds that state; it does no I/O of its own but writes to the two connections it
+sits between, synchronously, in the callback that brought the bytes. Only opening a connection (or learning a name)
+takes a task.
 
-What is moved on to another endpoint without any policy:
-a connection that could not be opened (any method), and an idempotent request
-on a reused connection that broke before an answer began. What is sent again
-beyond that, and how long is waited, is the policy's to say (``proxy.call``).
+Moved on to another endpoint without any policy: a connection that could not be opened (any method), and an idempotent
+request whose connection broke before an answer began, if that was an old one or led to a sidecar (which answers 502
+where it was the application that broke). What else is sent again, and how long is waited: see ``proxy.call``.
 """
 
 from __future__ import annotations
@@ -19,13 +17,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.attempt import Attempt
+from proxy.call import Call, CallPolicy
 from proxy.errors import BadRequest, BadResponse, Reason, Refusal, Unavailable, no_endpoint, reset, timeout
 from proxy.expiry import Expired
 from proxy.forwarding import NO_TICKET
-from proxy.http1.answer import Answer, status_line
+from proxy.http1.answer import Answer
 from proxy.http1.head import RequestHead
 from proxy.http1.outgoing import Outgoing
-from proxy.http1.response import ResponseHead, grpc_status
+from proxy.http1.response import ResponseHead
+from proxy.patience import Patience
 from proxy.retry import IDEMPOTENT, MARK, SPENT, Decision, Outcome, decide, first_word, told
 from proxy.tunnel import Tunnel
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from proxy.endpoints import EndpointState
     from proxy.http1.client import ClientConnection
     from proxy.http1.server import ServerConnection
-    from proxy.patience import Patience
 
 # Interim answers to one request; more is a flood.
 MAX_INTERIM: Final = 16
@@ -44,7 +43,7 @@ MAX_INTERIM: Final = 16
 class Exchange:
     """One request on ``down`` and what becomes of it.
 
-    ``tried`` are the endpoints that failed it; ``stale``: the last only by an old connection that broke;
+    ``tried`` are the endpoints that failed it; ``stale``: the last only by a connection that broke;
     ``again``: the policy has it sent again. ``waiting``: for an endpoint; ``answer``: once its head is here. The router
     leaves in ``route`` what it decided, and sets ``patience``, ``breaker``, ``ticket`` and ``series``.
     """
@@ -54,6 +53,7 @@ class Exchange:
         "_began",
         "_interim",
         "_outgoing",
+        "_resent",
         "_response_held",
         "again",
         "answer",
@@ -94,6 +94,7 @@ class Exchange:
         self._began = 0.0
         self.answer: Answer | None = None
         self._response_held = False
+        self._resent = False
         self._interim = 0
 
     @property
@@ -121,6 +122,12 @@ class Exchange:
                 return
         self._go(target, self._began)
 
+    def begin_policy(self, policy: CallPolicy) -> None:
+        """The router has found a policy: from the request's beginning it has retries and time by it."""
+        forwarding = self.down.forwarding
+        call = Call(policy, self.head, self._began)
+        self.patience = Patience(forwarding.loop, forwarding.alarms, call, self.expired)
+
     def attempt(self) -> None:
         """Choose an endpoint and send the request there; also called by a router that had to wait."""
         if self.ended:
@@ -142,7 +149,7 @@ class Exchange:
     def _send_to(self, target: EndpointState, now: float) -> None:
         self._attempt = Attempt(target, self.breaker, now, random.random)
         if self.patience is not None:
-            self.patience.tried()
+            self.patience.tried(now)
         connection = target.acquire(now, certain=self.head.method not in IDEMPOTENT)
         if connection is not None:
             connection.fresh = False
@@ -150,17 +157,19 @@ class Exchange:
         else:
             self.down.forwarding.spawn(self._connect(target, self._attempt))
 
-    async def _connect(self, target: EndpointState, attempt: Attempt) -> None:
+    async def _connect(self, target: EndpointState, attempt: Attempt, *, relayed: bool = False) -> None:
         """Open a connection for ``attempt``, unless that is given up meanwhile."""
         forwarding = self.down.forwarding
         try:
-            connection = await forwarding.open(target)
+            connection = await forwarding.open(target, relayed=relayed)
         except Unavailable as failure:
             if self._attempt is attempt:
                 self._move_on(failure)
             return
         if self._attempt is attempt:
             self._attach(connection, monotonic())
+        elif relayed:
+            connection.abort()  # nobody took what its other end may have said
         else:
             target.release(connection, monotonic())
 
@@ -243,7 +252,7 @@ class Exchange:
             if self._interim > MAX_INTERIM:
                 raise BadResponse("too many interim responses")
             if not self.head.old:
-                self.down.transport.write(b"".join((status_line(head), *head.lines, b"\r\n")))
+                self.down.transport.write(b"".join((head.start, *head.lines, b"\r\n")))
 
     def _respond(self, head: ResponseHead, rest: bytes) -> None:
         """The final answer's head is here."""
@@ -254,12 +263,11 @@ class Exchange:
         mesh = head.mesh if attempt.endpoint.endpoint.mesh else None
         if mesh and self._peer_could_not_connect(mesh):
             return
-        grpc = 0 if self.breaker is None and self.patience is None else grpc_status(head)
-        attempt.answered(head.status, grpc, now)
+        attempt.answered(head.status, head.grpc, now)
         if self.patience is not None or mesh is not None:
             spent = mesh is not None and mesh.pop(MARK, b"") == SPENT
             word = first_word(mesh.get(b"smi-mesh-reason", b"")) if mesh else ""
-            if self._decide(Outcome(head.status, word, grpc, spent), now) is Decision.RETRY:
+            if self._decide(Outcome(head.status, word, head.grpc, spent), now) is Decision.RETRY:
                 self._discard(head, rest, now)
                 self._again()
                 return
@@ -294,7 +302,7 @@ class Exchange:
         lines = b"".join(head.lines)
         tunnel = Tunnel(self.head, down, up, lambda: self._end(101))
         down.transport.write(
-            b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (status_line(head), lines, head.upgrade, rest)
+            b"%b%bconnection: upgrade\r\nupgrade: %b\r\n\r\n%b" % (head.start, lines, head.upgrade, rest)
         )
         down.hand_over(tunnel)
 
@@ -343,12 +351,13 @@ class Exchange:
             self._end(502, Reason.RESET)
             self.down.break_off()
         elif (
-            not connection.fresh
+            not (connection.fresh and (self._resent or not connection.endpoint.endpoint.mesh))
             and self.head.method in IDEMPOTENT
-            and self._interim == 0
-            and not connection.heads.partial
+            and not (self._interim or connection.heads.partial)
         ):
-            self._move_on(reset(f"{connection.endpoint.name}: the connection broke before an answer"), stale=True)
+            self._resent |= connection.fresh  # once, whatever else is tried for it
+            failure = reset(f"{connection.endpoint.name}: the connection broke before an answer")
+            self._move_on(failure, stale=True, failed=connection.fresh)
         else:
             self._give_up(failed=True)
             self._conclude(reset(f"{connection.endpoint.name} closed the connection without an answer"))
@@ -362,15 +371,14 @@ class Exchange:
         self._move_on(Unavailable(502, Reason.CONNECT_FAILURE, reason.partition(b"; ")[2].decode("latin-1")))
         return True
 
-    def _move_on(self, failure: Refusal, *, stale: bool = False) -> None:
+    def _move_on(self, failure: Refusal, *, stale: bool = False, failed: bool = True) -> None:
         """This endpoint did not get the request: try another, else the policy decides.
 
-        ``stale``: it was only an old connection that broke; where the backend has no other endpoint, a new one may do.
+        ``stale``: it was only a connection that broke; where the backend has no other endpoint, a new one may do.
         """
         attempt = self._attempt
         assert attempt is not None
-        target = attempt.endpoint
-        self._give_up(failed=not stale)
+        self._give_up(failed=failed)
         self.stale = stale
         self.again = False
         if not self._outgoing.again():
@@ -381,7 +389,7 @@ class Exchange:
             following = router.select(self)
         except Refusal:
             if stale:
-                self._send_to(target, now)
+                self._send_to(attempt.endpoint, now)
             else:
                 self._conclude(failure)
             return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.accesslog import AccessLog
+from proxy.alarms import Alarms
 from proxy.contract.report import Direction
 from proxy.counters import Counters
 from proxy.deadlines import Deadlines
@@ -55,6 +56,7 @@ class Forwarding:
     direction: Direction
     router: Router
     deadlines: Deadlines
+    alarms: Alarms
     counters: Counters
     amplification: Amplification
     trust_domain: str
@@ -67,9 +69,12 @@ class Forwarding:
     transports: Transports
     access_log: AccessLog | None = None
 
-    async def open(self, target: EndpointState) -> ClientConnection:
-        """A connection to ``target``. Raises ``Unavailable``: nothing of a request was delivered."""
-        connection = await open_connection(self, target)
+    async def open(self, target: EndpointState, *, relayed: bool = False) -> ClientConnection:
+        """A connection to ``target``. Raises ``Unavailable``: nothing of a request was delivered.
+
+        ``relayed``: the other end may be the first to speak; what it says is kept until ``ClientConnection.take``.
+        """
+        connection = await open_connection(self, target, relayed=relayed)
         peer = connection.peer
         if peer in self.own:
             connection.abort()

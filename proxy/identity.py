@@ -10,7 +10,7 @@ uses the token, and so on in turn, so that a controller with a new root is
 reached too. When the controller says that another issuer signs now, a
 certificate of the one before is renewed soon: only then may its root go.
 
-Neighbours: ``proxy.enrolment`` asks, ``proxy.tls`` tries and builds,
+Neighbours: ``proxy.keys`` makes keys, ``proxy.enrolment`` asks, ``proxy.tls`` tries and builds,
 ``proxy.pairfile`` and ``proxy.trust`` keep. The caller swaps what ``on_rotate`` hands it.
 """
 
@@ -21,6 +21,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from subprocess import Popen
 from typing import Final
 
 from proxy.contract.config import Control, Sidecar, TlsFiles, Trust, spiffe_id
@@ -28,6 +29,7 @@ from proxy.contract.messages import Issued
 from proxy.contract.spiffe import BACKDATE, Peer
 from proxy.enrolment import EnrolmentFailed, enrol
 from proxy.errors import SettingsError
+from proxy.keys import NewKey, NoKey, begin, made
 from proxy.pairfile import read_bounded, read_pair, write_pair
 from proxy.tls import Contexts, Pair, PairRejected, build_contexts, control_context
 from proxy.trust import TrustBundles, state_of
@@ -62,6 +64,7 @@ class WorkloadIdentity:
     """The identity of this sidecar. ``contexts`` are those in force, None until there are any.
 
     ``now`` returns an aware time and ``random`` a number from 0 to below 1; ``on_rotate`` gets each new ``Contexts``.
+    ``making`` is the child that makes the first key, where one does already.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class WorkloadIdentity:
         on_rotate: Callable[[Contexts], None],
         now: Callable[[], datetime],
         random: Callable[[], float],
+        making: Popen[bytes] | None = None,
     ) -> None:
         if sidecar.tls is None:
             raise SettingsError("an identity needs the paths of TLS files")
@@ -82,6 +86,8 @@ class WorkloadIdentity:
         self._first = asyncio.Event()
         self._wake = asyncio.Event()
         self._pair: Pair | None = None
+        self._making = making
+        self._new: NewKey | None = None
         self._seen: object = None
         self._due = now()
         self._failures = 0
@@ -153,11 +159,11 @@ class WorkloadIdentity:
 
     async def _renew(self, control: Control) -> None:
         try:
-            key, issued = await self._enrol(control)
-            pair = Pair(certificate=issued.certificate.encode("ascii", "replace"), key=key)
+            new, issued = await self._enrol(control)
+            pair = Pair(certificate=issued.certificate.encode("ascii", "replace"), key=new.key)
             trust = self._trust.newer(issued.trust)
             contexts = self._build(pair, trust)
-        except (EnrolmentFailed, PairRejected) as error:
+        except (NoKey, EnrolmentFailed, PairRejected) as error:
             wait = retry_delay(self._failures, self._random())
             self._failures += 1
             self._due = self._now() + timedelta(seconds=wait)
@@ -173,7 +179,7 @@ class WorkloadIdentity:
         self._adopt(pair, contexts)
         self._due = max(self._due, self._now() + timedelta(seconds=RENEW_PAUSE))
 
-    async def _enrol(self, control: Control) -> tuple[bytes, Issued]:
+    async def _enrol(self, control: Control) -> tuple[NewKey, Issued]:
         contexts, token = self.contexts, _token(self._files)
         by_certificate = contexts is not None and contexts.own.expires > self._now()
         if by_certificate and token and self._failures % 2:
@@ -182,14 +188,25 @@ class WorkloadIdentity:
             token = ""
         elif not token:
             raise EnrolmentFailed("no valid certificate and no token to prove our identity with")
-        return await enrol(
+        context = control_context(self._pair if by_certificate else None, self._trust.current.bundle)
+        new = await self._new_key()
+        issued = await enrol(
             control,
-            identity=self.name,
+            new.request,
             trust_domain=self._sidecar.trust_domain,
-            context=control_context(self._pair if by_certificate else None, self._trust.current.bundle),
+            context=context,
             token=token,
             now=self._now,
         )
+        self._new = None
+        return new, issued
+
+    async def _new_key(self) -> NewKey:
+        """One that no certificate was got for is as good as new: to a controller that is away attempts cost no keys."""
+        if self._new is None:
+            making, self._making = self._making or begin(self.name), None
+            self._new = await made(making)
+        return self._new
 
     def _build(self, pair: Pair, trust: Trust) -> Contexts:
         own, now = self._sidecar.trust_domain, self._now()

@@ -22,6 +22,7 @@ from proxy.errors import Denied, Reason, Refusal, no_endpoint
 from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.relay import Relay
+from proxy.sniff import Heard
 from proxy.table import Table
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Inbound:
         self._app: dict[int, EndpointState] = {}
         self._series: dict[tuple[int, str, str, str], Series] = {}
         self.auditor = Auditor()
+        self.heard = Heard()
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:

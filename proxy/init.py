@@ -1,19 +1,24 @@
 """``python -m proxy init``: has the kernel of this pod redirect its connections to the sidecar. Needs NET_ADMIN.
 
-Runs before everything else in the pod, as root, and ends. ``proxy.iptables`` says which rules.
+Runs as root before everything else in the pod but the sidecar, and ends. ``proxy.iptables`` says which rules. With
+``--state`` it ends only when the sidecar is ready: what comes after it in the pod finds the mesh working.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
-from proxy.contract.ports import BadRule, port_list, subnet_list
+from proxy.awaiting import until_ready
+from proxy.contract.ports import ADMIN, BadRule, port_list, subnet_list
 from proxy.iptables import Redirection, jumps, restore
+from proxy.redirected import leave_note
 
 WAIT: Final = ("-w", "10")
 """Seconds to wait for whoever else changes rules."""
@@ -22,8 +27,8 @@ FAMILIES: Final = ((4, "iptables"), (6, "ip6tables"))
 FLAVOURS: Final = ("", "-nft", "-legacy")
 """Whichever the kernel and the image have; the default first."""
 
-LOCK: Final = "/run/smi-mesh/xtables.lock"
-"""On a tmpfs: the image's own file system is read-only."""
+LOCK: Final = "xtables.lock"
+"""In the folder of the sidecar's state, a tmpfs: the image's own file system is read-only."""
 
 _T = TypeVar("_T")
 
@@ -43,8 +48,11 @@ def main(arguments: list[str]) -> int:
         skip_outbound=wanted.skip_outbound_ports,
         skip_subnets=wanted.skip_subnets,
     )
-    if os.path.isdir(os.path.dirname(LOCK)):
-        os.environ.setdefault("XTABLES_LOCKFILE", LOCK)
+    # The first process of a container is sent no signal that it has not asked for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    state = Path(wanted.state) if wanted.state else None
+    if state is not None:
+        os.environ.setdefault("XTABLES_LOCKFILE", str(state / LOCK))
     for version, tool in FAMILIES:
         try:
             print(f"IPv{version}: redirected by {_apply(redirection, version, tool)}", flush=True)
@@ -53,6 +61,9 @@ def main(arguments: list[str]) -> int:
                 print(f"python -m proxy init: {error}", file=sys.stderr)
                 return 1
             print(f"IPv{version}: not redirected, this pod has none: {error}", flush=True)
+    if state is not None:
+        leave_note(state)
+        until_ready(ADMIN)
     return 0
 
 
@@ -89,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--inbound-port", type=int, default=known.inbound_port, help="(%(default)s)")
     parser.add_argument("--outbound-port", type=int, default=known.outbound_port, help="(%(default)s)")
     parser.add_argument("--uid", type=int, default=known.uid, help="the sidecar's user, never redirected (%(default)s)")
+    parser.add_argument("--state", metavar="FOLDER", help="the sidecar's state: it is told there, and waited for")
     ports, subnets = _argument(port_list), _argument(subnet_list)
     parser.add_argument("--skip-inbound-ports", type=ports, default=(), metavar="PORTS", help="25,8000-8010")
     parser.add_argument("--skip-outbound-ports", type=ports, default=(), metavar="PORTS", help="25,8000-8010")

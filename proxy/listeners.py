@@ -62,8 +62,11 @@ class MeshConnection(ServerConnection):
         """Nothing is read from a peer that is not who it must be."""
         try:
             peer = peer_of(transport, self.forwarding.trust_domain, datetime.now(UTC), federation=self._federation)
-        except PeerRejected as error:
-            log.warning("peer refused reason=%s", error)
+        except Exception as error:  # nobody who is not known to be let in may be served, whatever went wrong
+            if isinstance(error, PeerRejected):
+                log.warning("peer refused reason=%s", error)
+            else:
+                log.exception("peer refused reason=it could not be judged")
             self.lingering = True
             super().connection_made(transport)
             self.transport.abort()
@@ -167,7 +170,8 @@ class ListenerSet:
     async def _secure(self, sock: socket.socket, contexts: Contexts) -> None:
         connection = MeshConnection(self._apps, contexts.federation)
         try:
-            # A later deadline of our own: aiofastnet never returns if it cannot decode a name in a certificate.
+            # A later deadline of our own: where OpenSSL is built into Python (``proxy.openssl``) aiofastnet goes by the
+            # ssl module, and never returns if that cannot decode a name in a certificate.
             async with asyncio.timeout(HANDSHAKE_TIMEOUT + 1):
                 await aiofastnet.connect_accepted_socket(
                     self._loop,

@@ -8,7 +8,6 @@ spelling of a Service's name one form.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -38,11 +37,12 @@ class Request(Protocol):
         """The value of a header (lower-case name), repeated ones joined with ``, ``; None when absent."""
 
 
-def _compile_regex(pattern: str) -> re2._Regexp[str]:
+def _compile_regex(pattern: str) -> re2._Regexp[bytes]:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(pattern, options)
+        # As bytes (UTF-8): google-re2 would count characters of every text that it is given as str.
+        return re2.compile(pattern.encode(), options)
     except re2.error as error:
         raise ConfigRejected(f"regular expression {pattern!r}: {error}") from error
 
@@ -51,15 +51,15 @@ def _compile_regex(pattern: str) -> re2._Regexp[str]:
 class Matcher:
     """One compiled match: every condition present must hold.
 
-    ``prefix`` stands in for a path pattern that is a plain string: RE2 anchored
-    at the start only is then just a prefix.
+    ``prefix`` stands in for a path pattern that is a plain string, with or without ``.*`` at its end: anchored
+    at the start only it is just a prefix.
     """
 
     name: str
     methods: frozenset[str]
     prefix: str
-    path: re2._Regexp[str] | None
-    headers: tuple[tuple[str, re2._Regexp[str]], ...]
+    path: re2._Regexp[bytes] | None
+    headers: tuple[tuple[str, re2._Regexp[bytes]], ...]
 
     @property
     def looks_at_path(self) -> bool:
@@ -72,11 +72,11 @@ class Matcher:
             return False
         if self.prefix and not request.policy_path.startswith(self.prefix):
             return False
-        if self.path is not None and self.path.match(request.policy_path) is None:
+        if self.path is not None and self.path.match(request.policy_path.encode()) is None:
             return False
         for name, pattern in self.headers:
             value = request.header(name)
-            if value is None or pattern.fullmatch(value) is None:
+            if value is None or pattern.fullmatch(value.encode()) is None:
                 return False
         return True
 
@@ -84,19 +84,15 @@ class Matcher:
 def compile_match(match: HttpMatch) -> Matcher:
     """Compile one match. Raises ``ConfigRejected`` for a pattern that is not RE2."""
     everywhere = match.path in MATCH_ALL_PATHS
-    literal = not everywhere and _LITERAL.fullmatch(match.path) is not None
+    plain = match.path.removesuffix(".*")
+    literal = not everywhere and _LITERAL.fullmatch(plain) is not None
     return Matcher(
         name=match.name,
         methods=frozenset() if "*" in match.methods else frozenset(match.methods),
-        prefix=match.path if literal else "",
+        prefix=plain if literal else "",
         path=None if everywhere or literal else _compile_regex(match.path),
         headers=tuple((name.lower(), _compile_regex(pattern)) for name, pattern in match.headers),
     )
-
-
-def any_accepts(matchers: Iterable[Matcher], request: Request) -> bool:
-    """OR across matches."""
-    return any(matcher.accepts(request) for matcher in matchers)
 
 
 def split_authority(authority: bytes) -> tuple[str, int]:

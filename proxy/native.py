@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import sysconfig
 from hashlib import sha256
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import proxy
 import proxy.http1
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "proxy" / "_native" / str(sysconfig.get_config_var("SOABI"))
+# The suffix is the interpreter's ABI between two dots; sysconfig knows it too, and everything else about its build.
+FOLDER = ROOT / "proxy" / "_native" / EXTENSION_SUFFIXES[0].split(".")[1]
 PURE = "SMI_MESH_PURE"
 """Environment variable: set to anything, the source is run."""
 

@@ -24,9 +24,9 @@ from proxy.forward import Exchange
 from proxy.forwarding import Forwarding
 from proxy.matching import split_authority
 from proxy.original import authority_of
-from proxy.patience import Patience
 from proxy.relay import Relay
 from proxy.retry import left_out
+from proxy.sniff import Heard
 from proxy.subscribe import Subscription
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table, Unasked
 
@@ -67,6 +67,7 @@ class Outbound:
         self._subscription = subscription
         self._egress: dict[tuple[str, int], EndpointState] = {}
         self._waiting: set[Exchange] = set()
+        self.heard = Heard()
         self.forwarding: Forwarding
 
     def render(self, exchange: Exchange) -> tuple[bytes, ...]:
@@ -82,11 +83,14 @@ class Outbound:
                 return self._move(exchange, chosen)
             raise no_endpoint("no other endpoint")
         authority = exchange.down.connect_authority or exchange.head.authority
-        route = self._table().route(authority, 80, self._sidecar.namespace, self._sidecar.cluster_domain)
+        table, sidecar = self._table(), self._sidecar
+        route = table.route(authority, 80, sidecar.namespace, sidecar.cluster_domain)
         if isinstance(route, PortRoute):
             if isinstance(exchange, Connect):
                 self._enter(exchange)
                 return None
+            if route.headless:
+                route = table.meant(route, exchange.head.authority, sidecar.namespace, sidecar.cluster_domain)
             return self._through(exchange, route)
         exchange.series = self.forwarding.counters.series(_NOWHERE)
         if not authority:
@@ -119,7 +123,7 @@ class Outbound:
         # First: it notes the path that the policy may look at too.
         rule, match = port.rule_for(head)
         if port.policy is not None and exchange.patience is None:
-            exchange.patience = Patience(self.forwarding.loop, port.policy, head, exchange.expired)
+            exchange.begin_policy(port.policy)
         try:
             if rule is not None:
                 return self._split(exchange, port, rule, match)

@@ -16,11 +16,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
 from proxy.contract.config import TlsFiles
-from proxy.tls import Pair, PairRejected
+from proxy.tls import Pair, PairRejected, check_pair
 
 MAX_FILE: Final = 128 * 1024
 """Bytes read of any file; a key, a certificate and the CAs above it have a few thousand."""
@@ -36,11 +33,17 @@ def read_pair(files: TlsFiles) -> Pair:
     except OSError as error:
         raise PairRejected(f"{error.filename}: {error.strerror}") from error
     key = _blocks(held, "PRIVATE KEY")
-    public = _public_key(key)
+    reason = "there is none"
     for certificate in (_blocks(copy, "CERTIFICATE"), _blocks(held, "CERTIFICATE")):
-        if certificate and _certified_key(certificate) == public:
-            return Pair(certificate=certificate, key=key)
-    raise PairRejected("no certificate on disk belongs to the key")
+        if certificate:
+            pair = Pair(certificate=certificate, key=key)
+            try:
+                check_pair(pair)
+            except PairRejected as error:
+                reason = str(error)
+            else:
+                return pair
+    raise PairRejected(f"no certificate on disk belongs to the key: {reason}")
 
 
 def write_pair(files: TlsFiles, pair: Pair) -> None:
@@ -68,17 +71,3 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 def _blocks(pem: bytes, label: str) -> bytes:
     blocks = [match[0] for match in _BLOCK.finditer(pem) if match[1].decode().endswith(label)]
     return b"".join(block + b"\n" for block in blocks)
-
-
-def _public_key(key: bytes) -> object:
-    try:
-        return serialization.load_pem_private_key(key, password=None).public_key()
-    except Exception as error:  # a file from disk: whatever the parser says, it is no key
-        raise PairRejected(f"the key file holds no usable key ({type(error).__name__})") from None
-
-
-def _certified_key(certificate: bytes) -> object:
-    try:
-        return x509.load_pem_x509_certificate(certificate).public_key()
-    except Exception:  # as above; another certificate may still fit
-        return None

@@ -10,7 +10,6 @@ be made unambiguous is named ``ambiguous`` and refused where a policy looks at p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 # Segments that do not begin with a dot, made of characters that stand for themselves: most paths, untouched.
@@ -33,12 +32,14 @@ _UNREADABLE: Final = {
 _RAW_OCTETS: Final = {octet: f"%{octet:02X}" for octet in range(0x80, 0x100)}
 
 
-@dataclass(frozen=True, slots=True)
 class CanonicalPath:
     """``path`` without query; ``ambiguous`` says why it may mean different things to different readers."""
 
-    path: bytes
-    ambiguous: str = ""
+    __slots__ = ("ambiguous", "path")
+
+    def __init__(self, path: bytes, ambiguous: str = "") -> None:
+        self.path = path
+        self.ambiguous = ambiguous
 
 
 def canonical_path(path: bytes) -> CanonicalPath:

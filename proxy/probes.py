@@ -16,12 +16,16 @@ from collections.abc import Iterable
 from typing import Final
 
 import aiohttp
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response
 
 from proxy import grpchealth, probehttp
 from proxy.contract.config import Probe
 
 log = logging.getLogger("proxy.probes")
+
+PROBE: Final = "/probe/"
+"""Path on the admin port; the probe's name comes after it."""
 
 READ: Final = 4096
 """Bytes of a gRPC answer read at a time; it has about two hundred."""
@@ -46,15 +50,15 @@ class Probes:
         self._running: dict[str, asyncio.Task[tuple[int, str]]] = {}
         self._said: dict[str, str] = {}
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: BaseRequest) -> Response:
         """200 where the application is well; its own status where it answered an error, 503 where it did not answer.
 
         A hook's failure ends the connection instead: to the kubelet any answer is success.
         """
-        name = request.match_info["name"]
+        name = request.path.removeprefix(PROBE)
         probe = self._probes.get(name)
         if probe is None:
-            return web.Response(status=404, text="no such probe is declared\n")
+            return Response(status=404, text="no such probe is declared\n")
         running = self._running.get(name)
         if running is None:
             asking = self._judged(probe, request.headers.get("User-Agent", AGENT))
@@ -62,7 +66,7 @@ class Probes:
             running.add_done_callback(lambda _: self._running.pop(name))
         # Whoever goes away meanwhile must not take the result from the others.
         status, text = await asyncio.shield(running)
-        response = web.Response(status=status, text=f"{text}\n")
+        response = Response(status=status, text=f"{text}\n")
         if probe.hook:
             # On a connection used before, the kubelet's client would take the end for a race and ask once more.
             response.force_close()

@@ -75,7 +75,7 @@ class Relay:
                 self._give_up(refusal)
                 return
             try:
-                connection = await self.down.forwarding.open(target)
+                connection = await self.down.forwarding.open(target, relayed=True)
             except Refusal as refusal:
                 log.info("not connected endpoint=%s reason=%s", target.name, refusal)
                 tried.append(target)
@@ -94,7 +94,6 @@ class Relay:
 
     def _join(self, connection: ClientConnection) -> None:
         self._up = connection
-        connection.exchange = self
         keep_alive(connection.transport.get_extra_info("socket"))
         if connection.endpoint.endpoint.mesh:
             self._up_frames = Frames()
@@ -105,6 +104,7 @@ class Relay:
         self.down.continue_reading()
         if self._early_end:
             self._end_up()
+        connection.take(self)
 
     # -- from the caller -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from proxy.backoff import backoff
 from proxy.budget import Budget
@@ -69,7 +69,7 @@ class Decision(Enum):
         return self is not Decision.RETRY and self is not Decision.PASS
 
 
-class Outcome(NamedTuple):
+class Outcome:
     """How an attempt ended: the status, and whose words they are.
 
     ``word`` is the first word of ``smi-mesh-reason``, the peer's sidecar's or
@@ -78,11 +78,14 @@ class Outcome(NamedTuple):
     no answer within the time for one try.
     """
 
-    status: int
-    word: str = ""
-    grpc: int = 0
-    spent: bool = False
-    expired: bool = False
+    __slots__ = ("expired", "grpc", "spent", "status", "word")
+
+    def __init__(self, status: int, word: str = "", grpc: int = 0, spent: bool = False, expired: bool = False) -> None:
+        self.status = status
+        self.word = word
+        self.grpc = grpc
+        self.spent = spent
+        self.expired = expired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +123,13 @@ class RetryPolicy:
 
     def wants(self, outcome: Outcome) -> bool:
         """Whether an attempt that ended so is one to repeat, budget and limit apart."""
-        status, word, grpc, spent, expired = outcome
-        if spent or word in _FINAL:
+        word = outcome.word
+        if outcome.spent or (word and word in _FINAL):
             return False
-        if expired or status in self.statuses or grpc in self.grpc:
+        if outcome.expired or outcome.status in self.statuses or (outcome.grpc and outcome.grpc in self.grpc):
             return True
+        if not word:
+            return False
         if word == Reason.CONNECT_FAILURE:
             return self.connect_failure
         return word == Reason.RESET and self.reset

@@ -13,14 +13,14 @@ import secrets
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import Popen
 from time import monotonic
 from typing import Any
 
-from aiohttp import web
-
 from proxy import lastgood, prometheus
 from proxy.accesslog import AccessLog
-from proxy.admin import Status, admin_application, order_application
+from proxy.admin import Pages, Status, admin_pages, order_pages
+from proxy.alarms import Alarms
 from proxy.contract.check import contradictions
 from proxy.contract.config import Config, File, own_addresses, spiffe_id
 from proxy.contract.report import Direction
@@ -33,6 +33,7 @@ from proxy.inbound import Inbound
 from proxy.listeners import ListenerSet, bound_sockets, listening
 from proxy.outbound import Outbound
 from proxy.probes import Probes
+from proxy.redirected import is_redirected
 from proxy.reporting import Reporter
 from proxy.retry import Amplification
 from proxy.subscribe import Subscription
@@ -44,22 +45,26 @@ from proxy.transports import Transports
 DRAIN_TIMEOUT = 10.0
 # Seconds between looks whether they have.
 DRAIN_STEP = 0.05
+# Seconds between looks whether the pod's connections are redirected.
+REDIRECTED_STEP = 0.02
 # Seconds until every caller has heard that this pod ends; the controller tells them within a second.
 PROPAGATION = 3.0
 # Seconds after that for requests that take long; the pod's grace period is 30 s by default.
 LET_GO_TIMEOUT = 20.0
 # The Unix socket for orders, in the folder of the sidecar's own state.
 ORDERS = "admin.sock"
-# Seconds for the controller to take the last report; it answers in milliseconds when it is there.
-LAST_REPORT_TIMEOUT = 1.0
+# Seconds for the controller to take the last report; it answers in milliseconds when it is there and not overloaded.
+LAST_REPORT_TIMEOUT = 3.0
 
 log = logging.getLogger("proxy.sidecar")
 
 
 class Sidecar:
-    """The state of the process. ``table`` is the routing table in force."""
+    """The state of the process. ``table`` is the routing table in force, ``making`` the child that makes a key."""
 
-    def __init__(self, file: File, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, file: File, loop: asyncio.AbstractEventLoop, making: Popen[bytes] | None = None
+    ) -> None:  # fmt: skip
         self._file = file
         self._loop = loop
         self._settings = file.sidecar
@@ -67,12 +72,13 @@ class Sidecar:
         self._lasting = Lasting(f"{self._settings.namespace}/{self._settings.pod}", monotonic)
         self._amplification = Amplification()
         self.contexts: Contexts | None = None
-        self._identity = self._own_identity()
+        self._identity = self._own_identity(making)
         self.table = self._build(Config())
         self.counters = Counters()
         self._reporter = Reporter(self.counters, secrets.token_hex(8), loop.time, random.random)
         self._access_log = AccessLog(self._settings.access_log, loop) if self._settings.access_log else None
         self._deadlines = Deadlines(loop)
+        self._alarms = Alarms(loop)
         self._tasks: asyncio.TaskGroup
         self._subscription: Subscription | None = None
         self._calls = outbound = Outbound(self._settings, lambda: self.table, lambda: self._subscription)
@@ -91,6 +97,7 @@ class Sidecar:
             direction=direction,
             router=router,
             deadlines=self._deadlines,
+            alarms=self._alarms,
             counters=self.counters,
             amplification=self._amplification,
             trust_domain=self._settings.trust_domain,
@@ -118,11 +125,15 @@ class Sidecar:
             return config
         return Config()
 
-    def _own_identity(self) -> WorkloadIdentity | None:
+    def _own_identity(self, making: Popen[bytes] | None) -> WorkloadIdentity | None:
         if self._settings.tls is None:
             return None
         return WorkloadIdentity(
-            self._settings, on_rotate=self._rotated, now=lambda: datetime.now(UTC), random=random.random
+            self._settings,
+            on_rotate=self._rotated,
+            now=lambda: datetime.now(UTC),
+            random=random.random,
+            making=making,
         )
 
     def _build(self, config: Config) -> Table:
@@ -223,11 +234,14 @@ class Sidecar:
             listeners.close()
             if self._access_log is not None:
                 self._access_log.close()
-            for runner in admin:
-                await runner.cleanup()
+            for pages in admin:
+                await pages.close()
 
     async def _keep_current(self) -> None:
         """Certificates and configs, for as long as the sidecar runs."""
+        if self._settings.listeners.transparent and self._settings.state:
+            while not is_redirected(Path(self._settings.state)):  # noqa: ASYNC110
+                await asyncio.sleep(REDIRECTED_STEP)
         async with asyncio.TaskGroup() as group:
             if self._identity is not None:
                 group.create_task(self._identity.run(), name="identity")
@@ -236,22 +250,21 @@ class Sidecar:
             if self._subscription is not None:
                 group.create_task(self._subscription.run(), name="subscription")
 
-    async def _open_admin(self) -> list[web.AppRunner]:
+    async def _open_admin(self) -> list[Pages]:
         """The admin port, and in a pod the socket for orders."""
         settings, listeners = self._settings, self._settings.listeners
-        runners: list[web.AppRunner] = []
+        opened: list[Pages] = []
         if listeners.admin:
             probes = Probes(settings.probes, settings.app_address or listeners.address)
-            pages = admin_application(
-                self.status, lambda: self.table.config, self.metrics, self._apps.auditor.shown, probes
-            )
-            runners.append(await _set_up(pages))
-            for sock in bound_sockets(listening(listeners), listeners.admin):
-                await web.SockSite(runners[-1], sock).start()
+            # Not in a cluster: an API server that passes a question on to a pod leaves its own name in Host.
+            domain = None if listeners.transparent else settings.cluster_domain
+            audit = self._apps.auditor.shown
+            opened.append(admin_pages(self.status, lambda: self.table.config, self.metrics, audit, probes, domain))
+            await opened[-1].open(bound_sockets(listening(listeners), listeners.admin))
         if listeners.transparent and settings.state:
-            runners.append(await _set_up(order_application(self.let_go)))
-            await web.UnixSite(runners[-1], str(Path(settings.state, ORDERS))).start()
-        return runners
+            opened.append(order_pages(self.let_go))
+            await opened[-1].open_unix(str(Path(settings.state, ORDERS)))
+        return opened
 
     async def let_go(self) -> None:
         """The pod's end has begun: callers are asked to go elsewhere, and served until they have."""
@@ -270,12 +283,6 @@ class Sidecar:
                 connection.drain()
         while self._loop.time() < deadline and (self._outbound.connections or self._inbound.connections):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_STEP)
-
-
-async def _set_up(application: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
-    await runner.setup()
-    return runner
 
 
 def _tell(background: asyncio.Task[None]) -> None:

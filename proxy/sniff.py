@@ -16,6 +16,28 @@ _LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
 _HTTP2: Final = b"PRI * HTTP/2"
 
 
+MAX_HEARD: Final = 1024
+"""Destinations remembered; with more the memory begins anew."""
+
+
+class Heard:
+    """Destinations at which clients have spoken HTTP: there it is not the server that speaks first."""
+
+    __slots__ = ("_destinations",)
+
+    def __init__(self) -> None:
+        self._destinations: set[tuple[str, int]] = set()
+
+    def __contains__(self, destination: tuple[str, int]) -> bool:
+        return destination in self._destinations
+
+    def note(self, destination: tuple[str, int]) -> None:
+        """A client has."""
+        if len(self._destinations) >= MAX_HEARD:
+            self._destinations.clear()
+        self._destinations.add(destination)
+
+
 def declared(protocol: str) -> Spoken | None:
     """What a port's own word says; None: nothing, look at the bytes."""
     if not protocol:

@@ -24,17 +24,28 @@ import msgspec
 from proxy import lastgood
 from proxy.contract.check import contradictions, is_host
 from proxy.contract.config import Config, Control, Host, Sidecar
-from proxy.contract.messages import Ack, Ask, Counted, Down, Hello, Nack, Observe, Push, Up, decode_down, encode
+from proxy.contract.messages import (
+    MAX_FRAME_BYTES,
+    Ack,
+    Ask,
+    Counted,
+    Down,
+    Hello,
+    Nack,
+    Observe,
+    Push,
+    Up,
+    decode_down,
+    encode,
+)
 from proxy.contract.patch import digest, patched
+from proxy.contract.weights import WrongNumber
 from proxy.controller import controller_session, controller_url
 from proxy.errors import ConfigRejected, Reason, SettingsError, Unavailable
 from proxy.reporting import Reporter
 from proxy.tls import Contexts
 
 STREAM_PATH = "/v1/stream"
-
-MAX_PUSH_BYTES = 32 << 20
-"""Largest frame read: a whole config is 1.5 KB for ten dependencies, so this is some 200,000 of them."""
 
 MAX_WAITING = 1024
 """Hosts asked for and not answered yet; beyond it requests fail at once instead of piling up behind a dead link."""
@@ -85,7 +96,10 @@ def judge(current: Config, push: Push) -> Config | Nack:
         return Nack(reason=f"base {push.base} is not in force", current=current.version, version=push.version)
     if push.version <= current.version:
         return Nack(reason=f"version {push.version} is not newer", current=current.version, version=push.version)
-    candidate = patched(current if push.base else Config(), push)
+    try:
+        candidate = patched(current if push.base else Config(), push)
+    except WrongNumber as error:
+        return Nack(reason=str(error), current=current.version, version=push.version)
     reasons = contradictions(candidate)
     if reasons:
         return Nack(reason="; ".join(reasons), current=current.version, version=push.version)
@@ -234,7 +248,7 @@ class Subscription:
                 heartbeat=HEARTBEAT_SECONDS,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 compress=0,
-                max_msg_size=MAX_PUSH_BYTES,
+                max_msg_size=MAX_FRAME_BYTES,
             )
         # A Hello names all open questions, so none of them is to be sent again.
         self._unsent.clear()
@@ -248,6 +262,7 @@ class Subscription:
             digest=digest(self.current),
             hosts=tuple(hosts),
             reports=self._reporter is not None,
+            compact=True,
         )
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -70,11 +70,15 @@ class RuleRoute:
         return None
 
     def unready(self) -> Unavailable:
-        """What is answered while no backend takes turns: 503, never the root instead."""
+        """What is answered while no backend takes turns: 503, never the root instead.
+
+        Backends that do not exist or lack the port are none of ours: of those the config does not tell.
+        """
         if not self.backends:
-            return Unavailable(503, Reason.NO_SERVICE, f"no backend of TrafficSplit {self.split} exists")
+            return Unavailable(503, Reason.NO_SERVICE, f"no backend of TrafficSplit {self.split} exists with this port")
         if not any(backend.weight for backend in self.backends):
-            return Unavailable(503, Reason.WEIGHTS_ZERO, f"all weights of TrafficSplit {self.split} are 0")
+            detail = f"no backend of TrafficSplit {self.split} that exists with this port has a weight above 0"
+            return Unavailable(503, Reason.WEIGHTS_ZERO, detail)
         return no_endpoint(f"no backend of TrafficSplit {self.split} has a ready endpoint")
 
 
@@ -90,6 +94,8 @@ class PortRoute:
     policy: CallPolicy | None
     protocol: str
     """What its owner says is spoken there (``Port.protocol``)."""
+    headless: dict[str, PortRoute]
+    """Of a pod's address: what a request there may name, by the Service's canonical host (``Host.headless``)."""
 
     def rule_for(self, head: RequestHead) -> tuple[RuleRoute | None, str]:
         """The first split that applies to a request, and the name of the match by which (see ``RuleRoute.applies``).
@@ -190,7 +196,7 @@ class Table:
             for number, port in service.ports.items():
                 self._ports[name, number] = self._port(f"{name}:{number}", port, policy)
         self._pods = {
-            (host, number): self._pod(host, number, cluster)
+            (host, number): self._pod(host, number, cluster, answer.headless.get(number, ()))
             for host, answer in config.hosts.items()
             for number, cluster in answer.pod.items()
         }
@@ -237,6 +243,7 @@ class Table:
             looks_at_path=looks or (policy is not None and policy.looks_at_path),
             policy=policy,
             protocol=port.protocol,
+            headless={},
         )
 
     def _rule(self, rule: Rule, root: Cluster, wheel: Wheel) -> RuleRoute:
@@ -249,9 +256,27 @@ class Table:
             ready=tuple(i for i, backend in enumerate(backends) if backend.weight and backend.endpoints),
         )
 
-    def _pod(self, host: str, number: int, cluster: str) -> PortRoute:
-        own = self._backend(host, cluster, self._cluster(cluster))
-        return PortRoute(name=f"{host}:{number}", rules=(), own=own, looks_at_path=False, policy=None, protocol="")
+    def _pod(self, host: str, number: int, cluster: str, named: tuple[str, ...]) -> PortRoute:
+        headless: dict[str, PortRoute] = {}
+        for key in named:
+            service, _, port = key.rpartition(":")
+            namespace, _, name = service.partition("/")
+            headless[f"{name}.{namespace}"] = self._named(service, int(port))
+        return PortRoute(
+            name=f"{host}:{number}",
+            rules=(),
+            own=self._backend(host, cluster, self._cluster(cluster)),
+            looks_at_path=False,
+            policy=None,
+            protocol="",
+            headless=headless,
+        )
+
+    def _named(self, service: str, port: int) -> PortRoute:
+        found = self._ports.get((service, port))
+        if found is None:
+            raise ConfigRejected(f"port {port} of service {service} is referred to but missing")
+        return found
 
     def route(self, authority: bytes, default_port: int, namespace: str, cluster_domain: str) -> Route:
         """Where ``host[:port]`` leads for a pod in ``namespace``."""
@@ -265,6 +290,17 @@ class Table:
                 self._by_authority.clear()
             self._by_authority[authority, default_port] = route
         return route
+
+    def meant(self, pod: PortRoute, authority: bytes, namespace: str, cluster_domain: str) -> PortRoute:
+        """What a request is for that went to the address of ``pod``, whose Host is ``authority``.
+
+        A client resolves the name of a headless Service to a pod: so a Host that names a Service the pod belongs to, at
+        this port or at none, is what it asked for. Any other changes nothing.
+        """
+        name, port = split_authority(authority)
+        if port and port != int(pod.name.rpartition(":")[2]):
+            return pod
+        return pod.headless.get(canonical_host(name, namespace, cluster_domain), pod)
 
     def _find(self, host: str, port: int) -> Route:
         answer = self.config.hosts.get(host)

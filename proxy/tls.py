@@ -17,8 +17,9 @@ a root of the very trust domain that its certificate claims.
 
 Never use ``sni_callback``: aiofastnet's direct engine crashes the process on it.
 
-Neighbours: ``proxy.contract.spiffe`` decides, ``proxy.identity`` renews,
-``proxy.listeners`` and the pools use ``Contexts``.
+Neighbours: ``proxy.contract.spiffe`` decides, ``proxy.openssl`` leaves out
+what handshakes need not do, ``proxy.identity`` renews, ``proxy.listeners`` and
+the pools use ``Contexts``.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from proxy.contract.bundle import BundleRejected, read_bundle
 from proxy.contract.spiffe import Peer, PeerRejected, verify_peer
 from proxy.errors import SidecarError
+from proxy.openssl import install, narrow
+
+install()  # before there is any connection
 
 MESH_ALPN: Final = "smi-mesh/1"
 """Spoken between sidecars, and refused if not agreed on: no other protocol of ours can be played against it."""
@@ -177,8 +178,7 @@ def _peer(
 def _federation(bundles: Mapping[str, str]) -> Federation:
     return Federation(
         roots={
-            domain: frozenset(sha256(root.public_bytes(Encoding.DER)).digest() for root in _roots([bundle]))
-            for domain, bundle in bundles.items()
+            domain: frozenset(sha256(root).digest() for root in _roots([bundle])) for domain, bundle in bundles.items()
         }
     )
 
@@ -204,6 +204,7 @@ def _context(protocol: ssl._SSLMethod, bundles: Iterable[str]) -> ssl.SSLContext
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.set_ecdh_curve("prime256v1")
+    narrow(context)
     # No resumption: a ticket would outlive the certificate and the policy it was given under. In TLS 1.3 tickets are
     # the only way to resume, so there is no session cache either.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
@@ -212,18 +213,23 @@ def _context(protocol: ssl._SSLMethod, bundles: Iterable[str]) -> ssl.SSLContext
     if protocol == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0
     try:
-        context.load_verify_locations(cadata=b"".join(root.public_bytes(Encoding.DER) for root in _roots(bundles)))
+        context.load_verify_locations(cadata=b"".join(_roots(bundles)))
     except ssl.SSLError as error:
         raise PairRejected(f"the bundle cannot be used ({error.reason})") from error
     return context
 
 
-def _roots(bundles: Iterable[str]) -> list[x509.Certificate]:
-    """All roots, each once. Raises ``PairRejected``."""
+def _roots(bundles: Iterable[str]) -> list[bytes]:
+    """All roots as DER, each once. Raises ``PairRejected``."""
     try:
         return list(dict.fromkeys(root for bundle in bundles for root in read_bundle(bundle)))
     except BundleRejected as error:
         raise PairRejected(str(error)) from error
+
+
+def check_pair(pair: Pair) -> None:
+    """Raises ``PairRejected`` unless the key is the certificate's."""
+    _use(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pair)
 
 
 def _use(context: ssl.SSLContext, pair: Pair) -> None:

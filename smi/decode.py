@@ -27,6 +27,12 @@ from smi.yamltree import Node, read_tree
 
 __all__ = ["Decoded", "Origin", "Problem", "SmiObject", "decode_text", "kind_of"]
 
+_LOCATED = frozenset({*SMI_KINDS, "Service", "EndpointSlice"})
+"""Kinds whose objects may be doubtful without being wrong: it is kept at which line each field stands."""
+
+_ANNOTATION = "metadata.annotations["
+"""Of other kinds the lines of these are kept: their annotations may be doubtful."""
+
 _MESSAGES = {
     "missing": "required",
     "int_type": "must be a whole number, not {input}",
@@ -88,8 +94,8 @@ def _read_found(found: Found, model: type[Convertible], file: str) -> Iterator[t
         return
     if isinstance(read, Workload):
         read = replace(read, folder=str(PurePosixPath(file).parent))
-    # Kept for the kinds whose objects may be doubtful without being wrong; lines cost memory.
-    fields = dict(found.node.lines()) if found.kind in SMI_KINDS or found.kind == "Service" else {}
+    lines, located = found.node.lines(), found.kind in _LOCATED
+    fields = {path: line for path, line in lines if located or _ANNOTATION in path}
     yield read, Origin(file=file, line=found.node.line, fields=fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,5 +29,5 @@ class Meta:
 
     @property
     def key(self) -> str:
-        """``namespace/name``, unique within one kind."""
-        return f"{self.namespace}/{self.name}"
+        """``namespace/name``, unique within one kind. The same text is the same object: tables hold it many times."""
+        return intern(f"{self.namespace}/{self.name}")

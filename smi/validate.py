@@ -18,7 +18,7 @@ from smi.names import ServiceName, parse_service_reference, shown
 from smi.sources.snapshot import Key, Snapshot
 from smi.specs import HTTPMatch, HTTPRouteGroup
 from smi.split import TrafficSplit
-from smi.workloads import Service, Workload
+from smi.workloads import EndpointSlice, Service, Workload
 
 DEFAULT_CLUSTER_DOMAIN = "cluster.local"
 """Kubernetes' own default."""
@@ -112,6 +112,8 @@ def _doubts(obj: SmiObject, world: _World) -> Iterator[_Doubt]:
             yield from _group(obj)
         case IdentityBinding():
             yield from _binding(obj, world)
+        case EndpointSlice():
+            yield from _slice(obj, world)
         case _:
             pass
 
@@ -157,6 +159,29 @@ def _backend(text: str, root: ServiceName, namespace: str, world: _World) -> Ite
         if lacking:
             ports = ", ".join(map(str, lacking))
             yield f"{name.name} lacks port {ports} of the root: it gets nothing there"
+
+
+def _slice(written: EndpointSlice, world: _World) -> Iterator[_Doubt]:
+    if not written.service:
+        yield _Doubt(("metadata.labels", "metadata"), "no label kubernetes.io/service-name: it is no Service's")
+        return
+    name = ServiceName(namespace=written.meta.namespace, name=written.service)
+    label = ("metadata.labels[kubernetes.io/service-name]",)
+    service = world.service(name)
+    if service is None:
+        yield _Doubt(label, f"there is no Service {'/'.join(name)}")
+        return
+    if service.selector:
+        yield _Doubt(label, f"Service {service.meta.key} has a selector: its pods are called, not these endpoints")
+        return
+    if written.address_type == "FQDN":
+        yield _Doubt(("addressType",), "names mean nothing in a slice: its endpoints are left out")
+    known = {(port.name, port.protocol) for port in service.ports}
+    for index, port in enumerate(written.ports):
+        if (port.name, port.protocol) not in known:
+            what = f"named {shown(port.name)}" if port.name else "without a name"
+            message = f"Service {service.meta.key} has no {port.protocol} port {what}: {port.port} is left out"
+            yield _Doubt((f"ports[{index}].name", f"ports[{index}]"), message)
 
 
 def _target(target: TrafficTarget, world: _World) -> Iterator[_Doubt]:

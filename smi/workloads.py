@@ -50,13 +50,50 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEndpoint:
+    """One endpoint of a slice, at the first of its addresses (the others have no meaning of their own).
+
+    ``ready`` and ``serving`` are as the API has them: what is not said is yes, or what ``ready`` says. ``pod`` is the
+    pod that it says it is, ``namespace/name``.
+    """
+
+    address: str
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    pod: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicePort:
+    """One port of all endpoints of a slice; ``name`` is a Service port's."""
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSlice:
+    """Endpoints that somebody wrote for ``service`` of its namespace. ``address_type`` is IPv4, IPv6 or FQDN."""
+
+    meta: Meta
+    service: str
+    address_type: str = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[SlicePort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     """A running pod as the compiler sees it.
 
     ``ports`` are named container ports (name → number). ``mesh_port`` is the
     port of its sidecar's mTLS listener on ``ip``, 0 for a pod without sidecar.
     ``listen_ports`` maps a container port to the port really bound in the clear
-    on ``ip`` where they differ (local mode without root).
+    on ``ip`` where they differ (local mode without root). ``host_network``: its
+    address is its node's, and it can have no sidecar.
     """
 
     meta: Meta
@@ -69,6 +106,7 @@ class Pod:
     mesh_port: int = 0
     listen_ports: Mapping[int, int] = field(default_factory=dict)
     node: str = ""
+    host_network: bool = False
 
     @property
     def meshed(self) -> bool:

@@ -35,7 +35,9 @@ _OCTAL = re.compile(r"[-+]?0[0-7]+")
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 """Two escapes for one character, the one thing that JSON may write and YAML may not."""
 
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _NO_COLON = "could not find expected ':'"
+_NO_TOKEN = "found character that cannot start any token"
 _NULL, _MERGE = f"{_TAG}null", f"{_TAG}merge"
 _KNOWN_TAGS = frozenset({"!", *(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))})
 _TRUE = frozenset({"yes", "true", "on"})
@@ -133,13 +135,21 @@ def _syntax_flaw(error: yaml.MarkedYAMLError, text: str) -> Flaw:
     if mark and error.context_mark and (_ends_before(text, mark.line) or error.problem == _NO_COLON):
         mark = error.context_mark
     message = error.problem or "cannot be read"
+    if mark and message == _NO_TOKEN and _lines(text)[mark.line][mark.column : mark.column + 1] == "\t":
+        message = "a tab cannot stand here: YAML is indented with spaces"
     if error.context:
         message = f"{message} ({error.context})"
     return Flaw(line=mark.line + 1 if mark else 1, field="yaml", message=message)
 
 
 def _ends_before(text: str, line: int) -> bool:
-    return text.count("\n") + (not text.endswith("\n")) <= line
+    lines = _lines(text)
+    return len(lines) - (lines[-1] == "") <= line
+
+
+def _lines(text: str) -> list[str]:
+    """As the parser counts them (YAML 1.1, 5.4): not only a line feed ends one."""
+    return _BREAK.split(text)
 
 
 class _Refused(Exception):

@@ -25,9 +25,9 @@ class FakeApiServer:
         self.faults: list[web.Response] = []
         """Answers to the next requests, instead of what they ask for."""
         self.answers: dict[str, Any] = {}
-        """What a POST to a path is answered with."""
+        """What a POST to a path is answered with, or a function that makes it of the request's body."""
         self._version = 100
-        self._watches: list[tuple[str, asyncio.Queue[Object | None]]] = []
+        self._watches: list[tuple[str, str, asyncio.Queue[Object | None]]] = []
 
     def put(self, path: str, name: str, thing: Object) -> None:
         """Creates or changes an object; watches hear of it."""
@@ -50,7 +50,7 @@ class FakeApiServer:
 
     def end_watches(self) -> None:
         """Every watch ends, as if in order."""
-        for _, queue in self._watches:
+        for _, _, queue in self._watches:
             queue.put_nowait(None)
 
     @property
@@ -59,8 +59,8 @@ class FakeApiServer:
         return len(self._watches)
 
     def _tell(self, path: str, event: Object) -> None:
-        for watched, queue in self._watches:
-            if watched == path:
+        for watched, labels, queue in self._watches:
+            if watched == path and selects(labels, event["object"]):
                 queue.put_nowait(event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -77,9 +77,10 @@ class FakeApiServer:
         if name:
             return web.json_response(self.collections[path][name])
         if "watch" in request.query:
-            return await self._watch(request, path)
+            return await self._watch(request, path, request.query.get("labelSelector", ""))
         meta = {"resourceVersion": str(self._version)}
-        items = list(self.collections[path].values())
+        labels = request.query.get("labelSelector", "")
+        items = [thing for thing in self.collections[path].values() if selects(labels, thing)]
         first = int(request.query.get("continue") or 0)
         limit = int(request.query.get("limit") or 500)
         if first + limit < len(items):
@@ -92,7 +93,8 @@ class FakeApiServer:
         body = await request.json()
         self.bodies.append(body)
         if request.path in self.answers:
-            return web.json_response(self.answers[request.path])
+            answer = self.answers[request.path]
+            return web.json_response(answer(body) if callable(answer) else answer)
         if request.path.endswith("/status"):
             return self._write_status(request.path, body)
         if request.method == "POST":
@@ -119,11 +121,11 @@ class FakeApiServer:
         self.put(collection, name, {**self.collections[collection][name], "status": body["status"]})
         return web.json_response(self.collections[collection][name])
 
-    async def _watch(self, request: web.Request, path: str) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, path: str, labels: str) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         queue: asyncio.Queue[Object | None] = asyncio.Queue()
-        watch = path, queue
+        watch = path, labels, queue
         self._watches.append(watch)
         try:
             while (event := await queue.get()) is not None:
@@ -131,6 +133,12 @@ class FakeApiServer:
         finally:
             self._watches.remove(watch)
         return response
+
+
+def selects(labels: str, thing: Object) -> bool:
+    """Whether a label selector of the form ``name!=value`` selects an object; an empty one selects all."""
+    name, _, value = labels.partition("!=")
+    return not labels or thing.get("metadata", {}).get("labels", {}).get(name) != value
 
 
 @asynccontextmanager

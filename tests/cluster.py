@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,25 @@ def eventually(what: str, holds: Callable[[], object], seconds: float = 60.0) ->
         time.sleep(0.2)
 
 
-def adapted(text: str) -> list[dict[str, Any]]:
-    """Manifests as written, but for images: those that the nodes have. Pods end at once, not after their grace."""
+HOSTNAME = "kubernetes.io/hostname"
+"""The label that says which node a node is."""
+
+
+def nodes_for_pods() -> list[str]:
+    """The ``HOSTNAME`` of each node that takes any pod."""
+    found = []
+    for node in got("nodes")["items"]:
+        taints = node["spec"].get("taints") or ()
+        if not any(taint["effect"] != "PreferNoSchedule" for taint in taints):
+            found.append(node["metadata"]["labels"][HOSTNAME])
+    return sorted(found)
+
+
+def adapted(text: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Manifests as written, but for images: those that the nodes have. Pods end at once, not after their grace.
+
+    Each Deployment's pods are on one of ``nodes``, by its name, wherever one of another name is that comes next to it.
+    """
     objects = [thing for thing in yaml.safe_load_all(text) if thing]
     for thing in objects:
         pod = thing.get("spec", {}).get("template", {}).get("spec")
@@ -75,14 +92,17 @@ def adapted(text: str) -> list[dict[str, Any]]:
             pod.setdefault("terminationGracePeriodSeconds", 5)
             for container in pod["containers"]:
                 container |= {"image": APP_IMAGE, "imagePullPolicy": "IfNotPresent"}
+            if nodes:
+                pod["nodeSelector"] = {HOSTNAME: nodes[sum(thing["metadata"]["name"].encode()) % len(nodes)]}
     return objects
 
 
 class Place:
-    """A namespace of a test's own."""
+    """A namespace of a test's own. Its Deployments are shared out among ``nodes``, where some are named."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nodes: Sequence[str] = ()) -> None:
         self.name = name
+        self.nodes = nodes
 
     def apply(self, *sources: Path | str | Mapping[str, Any]) -> None:
         """Applies manifests: files, text or objects. Where they name the default namespace this one is meant."""
@@ -92,7 +112,7 @@ class Place:
                 objects.append(source)
             else:
                 text = source.read_text("utf-8") if isinstance(source, Path) else source
-                objects += adapted(text.replace("namespace: default", f"namespace: {self.name}"))
+                objects += adapted(text.replace("namespace: default", f"namespace: {self.name}"), self.nodes)
         kubectl("apply", "-n", self.name, "-f", "-", text=yaml.safe_dump_all(objects, sort_keys=False))
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
@@ -127,12 +147,15 @@ class Place:
 
 @contextmanager
 def place(
-    name: str, annotations: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
+    name: str,
+    annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    nodes: Sequence[str] = (),
 ) -> Iterator[Place]:
     """A namespace, gone afterwards with all that was in it."""
     meta = {"name": name, "annotations": dict(annotations or {}), "labels": dict(labels or {})}
     kubectl("apply", "-f", "-", text=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": meta}))
     try:
-        yield Place(name)
+        yield Place(name, nodes)
     finally:
         kubectl("delete", "namespace", name, "--wait=true")

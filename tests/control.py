@@ -14,12 +14,13 @@ from aiohttp import WSMsgType, web
 
 from proxy.contract.config import Config, Control, Listeners, Sidecar
 from proxy.contract.messages import Ask, Down, Hello, Nack, Push, Up, decode_down, decode_up, encode
-from proxy.enrolment import new_key_and_request
+from proxy.newkey import new_key_and_request
 from proxy.subscribe import STREAM_PATH, Subscription
 from proxy.tls import Contexts, Pair, build_contexts
 from translator.identity.authority import Authority
 from translator.identity.serving import serving_context
 from translator.identity.subject import SidecarIdentity
+from translator.push import Publisher
 
 NAMESPACE = "shop"
 ACCOUNT = "web"
@@ -51,11 +52,14 @@ def sidecar(port: int, pod: str = "web-0", *, state: Path | None = None, identit
 
 @asynccontextmanager
 async def listening(
-    authority: Authority, handle: Callable[[web.Request], Awaitable[web.StreamResponse]], port: int = 0
+    authority: Authority, serves: Publisher | Callable[[web.Request], Awaitable[web.StreamResponse]], port: int = 0
 ) -> AsyncIterator[int]:
-    """``handle`` behind ``/v1/stream``; yields the port."""
+    """A publisher, or another handler of ``/v1/stream``; yields the port."""
     app = web.Application()
-    app.router.add_get(STREAM_PATH, handle)
+    if isinstance(serves, Publisher):
+        serves.add_to(app)
+    else:
+        app.router.add_get(STREAM_PATH, serves)
     runner = web.AppRunner(app, shutdown_timeout=0.2)
     await runner.setup()
     context: ssl.SSLContext = serving_context(authority)
@@ -135,6 +139,14 @@ class Wire:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What is below the WebSocket, for bytes that no client of it would send."""
+        connection = self.socket._conn
+        assert connection is not None
+        assert connection.transport is not None
+        return connection.transport
 
     async def say(self, message: Up) -> None:
         await self.socket.send_bytes(encode(message))

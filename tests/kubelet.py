@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
-from aiohttp import web
 from eventually import eventually
 
+from proxy.admin import Pages
 from proxy.contract.config import Probe
+from proxy.listeners import bound_socket
 from proxy.probehttp import once
-from proxy.probes import Probes
+from proxy.probes import PROBE, Probes
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Ask = Callable[..., Awaitable[tuple[int, str]]]
@@ -62,14 +63,10 @@ async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
     logged: list[str] = []
     listening = _Listening(logged)
     logging.getLogger().addHandler(listening)
-    under = Probes(probes, address)
-    pages = web.Application()
-    pages.router.add_get("/probe/{name}", under.handle)
-    runner = web.AppRunner(pages, access_log=None, handle_signals=False)
-    await runner.setup()
-    site = web.TCPSite(runner, HERE, 0)
-    await site.start()
-    port = runner.addresses[0][1]
+    pages = Pages({("GET", PROBE): Probes(probes, address).handle})
+    sock = bound_socket(HERE, 0)
+    port = sock.getsockname()[1]
+    await pages.open([sock])
 
     async def ask(name: str = "it", **headers: str) -> tuple[int, str]:
         async with (
@@ -92,7 +89,7 @@ async def kubelet(*probes: Probe, address: str = HERE) -> AsyncIterator[Ask]:
         assert logged == []
     finally:
         logging.getLogger().removeHandler(listening)
-        await runner.cleanup()
+        await pages.close()
 
 
 class _Listening(logging.Handler):

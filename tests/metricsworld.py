@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from proxy.contract.report import Labels, bucket_of, pack
 from smi.decode import Decoded, decode_text
 from translator.control import set_up
 from translator.metricsapi.kinds import GROUP
-from translator.metricsapi.server import Attributes, MetricsApi, Seen
+from translator.metricsapi.server import Attributes, Backend, MetricsApi, Seen
 from translator.metricsapi.status import Refused
 from translator.observed import Observed
 from translator.traffic import Entry
@@ -183,9 +184,16 @@ class Client:
 
 @asynccontextmanager
 async def served(
-    observed: Observed | None = None, *, partial: str = "", poll: float = 0.02, exact: bool = False
+    observed: Observed | None = None,
+    *,
+    partial: str = "",
+    poll: float = 0.02,
+    exact: bool = False,
+    backend: Backend | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    opened: Callable[[web.Application], AsyncIterator[None]] | None = None,
 ) -> AsyncIterator[Client]:
-    """The API over the loopback, about ``observed`` (``WORLD``, if none)."""
+    """The API over the loopback, about ``observed`` (``WORLD``, if none), or what ``backend``, ``opened``, has."""
     gate = TestGate()
     state: dict[str, Seen | None] = {"seen": Seen(observed or shops(), partial)}
 
@@ -193,7 +201,10 @@ async def served(
         del seconds
         return state["seen"]
 
-    [runner] = await set_up(MetricsApi(gate, observe, poll=poll, spec_exact=exact).application(), max_headers=1024)
+    app = MetricsApi(gate, observe, poll=poll, spec_exact=exact, backend=backend, clock=clock).application()
+    if opened is not None:
+        app.cleanup_ctx.append(opened)
+    [runner] = await set_up(app, max_headers=1024)
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:

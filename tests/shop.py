@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from smi.decode import decode_text
 from translator.explain.answer import Explanation
 from translator.explain.explain import explain
@@ -148,8 +146,4 @@ def mesh_of(*texts: str) -> Mesh:
 def told(mesh: Mesh, request: str, source: str = "deploy/client", *headers: str) -> Explanation:
     """The explanation of ``METHOD URL``."""
     method, url = request.split(" ", 1)
-    loop = asyncio.new_event_loop()
-    try:
-        return explain(mesh, asked(method, url, source, "default", headers=headers), loop)
-    finally:
-        loop.close()
+    return explain(mesh, asked(method, url, source, "default", headers=headers))

@@ -104,7 +104,7 @@ class Caller:
                 continue
             if decision.spent and self.marks:
                 self.own.spent()
-            return outcome._replace(spent=False)
+            return Outcome(outcome.status, outcome.word, outcome.grpc, expired=outcome.expired)
 
     def _pick(self, tried: Sequence[str], key: str | None) -> Pod | None:
         ready = {pod.name: pod for pod in self.pods if pod.ready}
@@ -128,7 +128,7 @@ class Caller:
         pod.hits.append(began)
         outcome = yield from pod.app(pod)
         if pod.amplification.marks(ticket, outcome.status):
-            outcome = outcome._replace(spent=True)
+            outcome = Outcome(outcome.status, outcome.word, outcome.grpc, spent=True, expired=outcome.expired)
         state.load.pending -= 1
         if is_failure(outcome.status):
             state.failed(self.breaker, world.now, world.random, probe=probe)

@@ -39,7 +39,12 @@ def opaque_ports(world: World, pod: Pod) -> tuple[frozenset[int], list[Finding]]
             except BadRule as error:
                 message = f"{OPAQUE_PORTS.name}: {error}; it does not count"
                 findings.append(Finding.on(kind, meta, Reason.INVALID_ANNOTATION, message))
-    return _ports(world.settings.opaque_ports), findings
+    return opaque_by_default(world), findings
+
+
+def opaque_by_default(world: World) -> frozenset[int]:
+    """Ports of whoever says nothing about it, relayed unread."""
+    return _ports(world.settings.opaque_ports)
 
 
 @functools.lru_cache(maxsize=1024)

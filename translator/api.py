@@ -27,6 +27,7 @@ from translator.explain.permissions import check
 from translator.identity.rotation import IdentityShown
 from translator.knowledge import METRICS, Knowledge
 from translator.local.errors import NoSuchPod
+from translator.metricsapi import alone
 from translator.metricsapi.server import MetricsApi, Open, Seen
 from translator.observed import Observed
 from translator.reconcile import Reconciler, Subscriber
@@ -56,6 +57,7 @@ def application(knowledge: Knowledge, port: int, public: frozenset[str] = frozen
     app.router.add_get("/explain", views.explain)
     app.router.add_get("/permissions", views.permissions)
     app.router.add_routes(MetricsApi(Open(), views.seen).routes())
+    app.router.add_routes(alone.routes(Open(), views.seen))
     return app
 
 
@@ -69,7 +71,7 @@ def _guard(port: int, public: frozenset[str]) -> Middleware:
                 return web.Response(status=403, text="this is told to the loopback only\n")
             if request.headers.get("Host", "").lower() not in hosts:
                 return web.Response(status=403, text=f"the Host header must be one of {', '.join(sorted(hosts))}\n")
-        if request.method not in _READING:
+        if request.method not in _READING and not _is_kubernetes(request.path):
             return web.Response(status=405, text="this API is for reading\n", headers={"Allow": ", ".join(_READING)})
         response = await handler(request)
         response.headers["Cache-Control"] = "no-store"
@@ -77,6 +79,11 @@ def _guard(port: int, public: frozenset[str]) -> Middleware:
         return response
 
     return guard
+
+
+def _is_kubernetes(path: str) -> bool:
+    """Whether clients of Kubernetes ask there: all handlers refuse to change anything, by a ``metav1.Status``."""
+    return path in ("/api", "/apis") or path.startswith(("/api/", "/apis/"))
 
 
 def _is_loopback(remote: str | None) -> bool:
@@ -172,18 +179,18 @@ class _Views:
 
     async def explain(self, request: web.Request) -> web.Response:
         """What would become of a request, and why (``translator.explain``)."""
-        return self._told(lambda mesh, loop: explain(mesh, explaining.question(request.query.items()), loop))
+        return self._told(lambda mesh: explain(mesh, explaining.question(request.query.items())))
 
     async def permissions(self, request: web.Request) -> web.Response:
         """Who may call whom, and by what (``translator.explain.permissions``)."""
-        return self._told(lambda mesh, loop: check(mesh, explaining.check_of(request.query.items()), loop))
+        return self._told(lambda mesh: check(mesh, explaining.check_of(request.query.items())))
 
-    def _told(self, tell: Callable[[Mesh, asyncio.AbstractEventLoop], object]) -> web.Response:
+    def _told(self, tell: Callable[[Mesh], object]) -> web.Response:
         mesh = self._mesh()
         if mesh is None:
             return web.Response(status=503, text="the manifests are being read\n")
         try:
-            return _json(tell(mesh, asyncio.get_running_loop()))
+            return _json(tell(mesh))
         except NoSuchPod as error:
             return web.Response(status=404, text=f"{error}\n")
         except explaining.BadQuestion as error:

@@ -128,9 +128,13 @@ class Controller:
     def _changed(self) -> None:
         if self._snapshot is None or self._pods is None:
             return
-        if self.reconciler.world is None:
-            log.info("sources read objects=%d pods=%d", len(self._snapshot.objects), len(self._pods))
-        self.reconciler.world_changed(World.of(self._snapshot.objects.values(), self._pods, self._settings))
+        known, objects = self.reconciler.world, self._snapshot.objects.values()
+        if known is None:
+            log.info("sources read objects=%d pods=%d", len(objects), len(self._pods))
+        if known is None or known.settings != self._settings:
+            self.reconciler.world_changed(World.of(objects, self._pods, self._settings))
+        else:
+            self.reconciler.world_changed(*known.become(objects, self._pods))
 
 
 async def run(options: Options) -> None:
@@ -139,6 +143,7 @@ async def run(options: Options) -> None:
     Raises ``OSError`` when a port is taken, ``AuthorityError`` or ``TokenKeyDamaged`` when the CA's or the mesh's own
     files are damaged.
     """
+    control.map_large_blocks()
     stop = control.stop_signals()
     directory, trust_domain = options.state.directory, options.settings.trust_domain
     rotation = await asyncio.to_thread(Rotation, directory, options.identity, trust_domain)

@@ -13,7 +13,9 @@ from typing import Literal
 
 from smi.meta import Meta
 
-Kind = Literal["TrafficSplit", "TrafficTarget", "IdentityBinding", "Service", "Pod", "Namespace"]
+Kind = Literal[
+    "TrafficSplit", "TrafficTarget", "IdentityBinding", "UDPRoute", "Service", "EndpointSlice", "Pod", "Namespace"
+]
 
 
 class Reason(StrEnum):
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     ROUTE_NOT_FOUND = "RouteNotFound"
     BINDING_NOT_FOUND = "BindingNotFound"
     UNSUPPORTED_KIND = "UnsupportedKind"
+    UNSUPPORTED_PROTOCOL = "UnsupportedProtocol"
     DESTINATION_IN_OTHER_NAMESPACE = "DestinationInOtherNamespace"
     NO_DESTINATION = "NoDestination"
     GRANTS_NOTHING = "GrantsNothing"

@@ -19,17 +19,26 @@ from translator.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was counted within ``seconds``; ``pods`` are those that run and those that lately did."""
+    """What was counted within ``seconds``; ``pods`` are those that run and those that lately did.
+
+    ``received``, if it is given, says for less what the inbound ones of ``entries`` say of pods (``Window.received``);
+    where nothing else is asked, ``entries`` may then be left out.
+    """
 
     entries: list[Entry]
     seconds: float
     pods: Mapping[str, Pod]
     world: World
+    received: list[Entry] | None = None
 
     @classmethod
     def of(cls, window: Window, pods: Mapping[str, Pod], world: World) -> Observed:
         """Reads a window out, which takes its time."""
-        return cls(entries=window.entries(), seconds=window.seconds, pods=pods, world=world)
+        return cls(entries=window.entries(), seconds=window.seconds, pods=pods, world=world, received=window.received())
+
+    def servers(self) -> list[Entry]:
+        """What servers' sidecars counted, for whom all series of a pod are the same."""
+        return inbound(self.entries) if self.received is None else self.received
 
     def own(self, entry: Entry, kind: str) -> Resource | None:
         """What the counting sidecar belongs to."""
@@ -111,17 +120,18 @@ def totals(entries: Iterable[Entry]) -> Totals:
 def stats(counted: Totals, seconds: float) -> Stats:
     """The numbers of one row, for a window of so many seconds."""
     requests = counted.requests
+    best, p50, p95, p99, worst = map(_milliseconds, counted.percentiles((0.0, 0.50, 0.95, 0.99, 1.0)))
     return Stats(
         requests=requests,
         success=counted.successes,
         failure=counted.failures,
         success_rate=counted.successes / requests if requests else None,
         rps=round(requests / seconds, 3),
-        best_ms=_milliseconds(counted.percentile(0.0)),
-        p50_ms=_milliseconds(counted.percentile(0.50)),
-        p95_ms=_milliseconds(counted.percentile(0.95)),
-        p99_ms=_milliseconds(counted.percentile(0.99)),
-        worst_ms=_milliseconds(counted.percentile(1.0)),
+        best_ms=best,
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        worst_ms=worst,
     )
 
 

@@ -23,7 +23,7 @@ from translator.world import World
 def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
     """Who may call ``pod``."""
     targets = targets_on(world, pod)
-    granted = [grant(world, target) for target in targets]
+    granted = [world.derived(_granted, target.meta.key) for target in targets]
     default, default_findings = annotation(world, pod, DEFAULT_POLICY)
     unmeshed, unmeshed_findings = annotation(world, pod, UNMESHED)
     mode, mode_findings = annotation(world, pod, POLICY_MODE)
@@ -41,12 +41,17 @@ def inbound(world: World, pod: Pod) -> tuple[Inbound, list[Finding]]:
 
 
 def targets_on(world: World, pod: Pod) -> list[TrafficTarget]:
-    """The TrafficTargets whose destination ``pod`` is."""
-    return [
-        target
-        for target in world.index.targets_by_namespace.get(pod.meta.namespace, ())
-        if names_destination(world, target, pod)
-    ]
+    """The TrafficTargets whose destination ``pod`` is, by name."""
+    namespace = pod.meta.namespace
+    by_account = world.index.targets_by_destination.get((namespace, pod.service_account), ())
+    by_binding = world.index.targets_by_destination_binding.get(namespace, ())
+    named = (target for target in (*by_account, *by_binding) if names_destination(world, target, pod))
+    return sorted(named, key=lambda target: target.meta.key)
+
+
+def _granted(world: World, key: str) -> tuple[Grant | None, tuple[Finding, ...]]:
+    granted, findings = grant(world, world.objects.targets[key])
+    return granted, tuple(findings)
 
 
 def grant(world: World, target: TrafficTarget) -> tuple[Grant | None, list[Finding]]:

@@ -8,11 +8,15 @@ acknowledged. What it refused is not sent again until something else is wanted.
 
 from __future__ import annotations
 
+from typing import Final, TypeVar
+
 from msgspec.structs import replace
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Hello, Nack, Push, difference
 from proxy.contract.patch import digest
+
+_T = TypeVar("_T")
 
 PUSHES_AT_ONCE = 3
 """Changes that go out without delay after a quiet time: one apply often saves two or three files."""
@@ -22,6 +26,11 @@ PUSHES_PER_SECOND = 7.0
 
 ANSWER_SPACING = 0.01
 """Seconds between answers to the sidecar's own questions: a request waits for each, so they skip the pace."""
+
+
+BELIEVED: Final = 1 << 53
+"""Highest version that a sidecar may say it runs on: counting does not get there, and what comes after it still has to
+fit into 64 bits, also for the next pod of that name."""
 
 
 class Pace:
@@ -57,10 +66,11 @@ class Slot:
 
     __slots__ = (
         "_answered",
-        "_hello",
+        "_known",
         "_pace",
         "_urgent",
         "acknowledged",
+        "compact",
         "desired",
         "in_flight",
         "refused",
@@ -76,8 +86,12 @@ class Slot:
         self.desired: Config | None = None
         """What it should run on, None until the world knows its pod."""
         self.refused: Config | None = None
-        self.version = max(hello.version, floor)
-        self._hello = hello
+        told = hello.version if 0 < hello.version <= BELIEVED else 0
+        self.version = max(told, floor)
+        self.compact = hello.compact
+        """Whether the sidecar understands what is."""
+        # Of the Hello no more than that: the hosts in it are kept elsewhere.
+        self._known = told, hello.digest
         self._pace = Pace()
         self._urgent = False
         self._answered = 0.0
@@ -89,8 +103,9 @@ class Slot:
 
     def offer(self, config: Config, *, urgent: bool = False) -> None:
         """``config`` (its version does not count) is what the sidecar should have; ``urgent``: it asked for it."""
-        if self.desired is None and self._hello.version and self._hello.digest == digest(config):
-            self.acknowledged = self.desired = replace(config, version=self._hello.version)
+        version, known = self._known
+        if self.desired is None and version and known == digest(config):
+            self.acknowledged = self.desired = replace(config, version=version)
         elif self.desired is None or not same(config, self.desired):
             self.desired = self._next(config)
             self._urgent = self._urgent or urgent
@@ -117,7 +132,7 @@ class Slot:
         else:
             self._pace.spend(now)
         self.in_flight, self.sent_at = self.desired, now
-        return difference(self.acknowledged or Config(), self.desired)
+        return difference(self.acknowledged or Config(), self.desired, compact=self.compact)
 
     def ack(self, version: int) -> bool:
         """The sidecar runs on ``version`` now; False if that is not what was sent."""
@@ -147,15 +162,29 @@ class Slot:
 
     def _next(self, config: Config) -> Config:
         self.version += 1
-        return replace(config, version=self.version)
+        before = self.desired
+        if before is None:
+            return replace(config, version=self.version)
+        # What has not changed stays the same object: while all sidecars change at once there are not two of everything.
+        return replace(
+            config,
+            version=self.version,
+            services=_kept(before.services, config.services),
+            clusters=_kept(before.clusters, config.clusters),
+            hosts=_kept(before.hosts, config.hosts),
+        )
+
+
+def _kept(before: _T, after: _T) -> _T:
+    return before if before == after else after
 
 
 def same(one: Config, other: Config) -> bool:
     """Whether two configs differ by nothing but the version."""
-    return (
-        one.inbound == other.inbound
+    return one is other or (
+        one.services == other.services
+        and one.clusters == other.clusters
+        and one.inbound == other.inbound
         and one.trust == other.trust
         and one.hosts == other.hosts
-        and one.services == other.services
-        and one.clusters == other.clusters
     )

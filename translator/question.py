@@ -79,7 +79,8 @@ def _seconds(text: str) -> float:
     except ValueError:
         raise BadQuestion(f"seconds: {text!r} is no number") from None
     if not 0 < seconds <= KEPT_SECONDS:
-        raise BadQuestion(f"a window of {seconds:g} s cannot be looked at: counts are kept for {KEPT_SECONDS:g} s")
+        most = f"counts are kept for {KEPT_SECONDS:g} s"
+        raise BadQuestion(f"a window of {seconds:g} s cannot be looked at: one is longer than 0 s, and {most}")
     return seconds
 
 

@@ -1,11 +1,11 @@
 """From a changed world to the sidecars it concerns.
 
-A source hands over a whole new ``World``, a sidecar the hosts it asked for;
-both mark sidecars, and one task recompiles the marked ones in turn with
+A source hands over the next ``World`` and what has changed in it, a sidecar the hosts it asked for;
+both mark sidecars, the former those that have read what changed, and one task recompiles the marked ones in turn with
 whatever is newest by then. However fast changes come, each sidecar is compiled
 once for all of them, none is starved, and the last change is never lost.
-Neighbours: ``translator.compiler`` (pure), ``translator.publish`` (what becomes
-of a compiled config), ``translator.push`` (the sockets).
+Neighbours: ``translator.compiler`` (pure), ``translator.derived`` (who has read what), ``translator.publish`` (what
+becomes of a compiled config), ``translator.stream`` (the sockets).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from sys import intern
 
 import msgspec
 
@@ -25,10 +26,12 @@ from proxy.contract.messages import Hello, Nack
 from smi.workloads import Pod
 from translator.compiler import Compiled
 from translator.dependencies import ObjectVersion
+from translator.derived import Derivations
 from translator.findings import Finding
 from translator.identity.rollout import SidecarTrust
 from translator.publish import Slot
-from translator.world import World
+from translator.review import Review
+from translator.world import Read, World
 
 MAX_HOSTS = 1024
 """Hosts kept in one sidecar's scope; the one asked for longest ago goes first. Bounds what an application that
@@ -54,18 +57,20 @@ class Refusal:
     at: datetime
 
 
+def nobody() -> None:
+    """Whom to wake where no stream is open."""
+
+
 class Subscriber:
     """One pod's sidecar, over all its streams: what it asked for, what it runs on.
 
     ``pod`` is ``namespace/name``, ``identity`` the SPIFFE ID it showed, ``issuer`` who signed its certificate
-    (key identifier in hex). ``slot`` belongs to the newest stream, ``changed`` wakes that stream's writer.
+    (key identifier in hex). ``slot`` belongs to the newest stream, ``wake`` tells that stream to look at it.
     """
 
     __slots__ = (
         "_objects",
         "acknowledged",
-        "changed",
-        "compiled_from",
         "connected_since",
         "findings",
         "hosts",
@@ -76,6 +81,7 @@ class Subscriber:
         "programmed",
         "refusal",
         "slot",
+        "wake",
     )
 
     def __init__(self, pod: str, identity: str) -> None:
@@ -84,15 +90,14 @@ class Subscriber:
         self.issuer = ""
         self.hosts: dict[str, None] = {}
         self.slot = Slot(Hello())
-        self.changed = asyncio.Event()
+        self.wake: Callable[[], None] = nobody
         self.acknowledged: Config | None = None
         """What the sidecar said it runs on, as far as this controller knows."""
         self.connected_since: datetime | None = None
         self.refusal: Refusal | None = None
         self.findings: tuple[Finding, ...] = ()
-        self.compiled_from: World | None = None
         self.objects: frozenset[ObjectVersion] = frozenset()
-        """What its newest config is made of, which is of the world ``compiled_from``."""
+        """What its newest config is made of."""
         self.programmed: frozenset[ObjectVersion] = frozenset()
         """What the config that it acknowledged is made of."""
         self._objects: dict[int, frozenset[ObjectVersion]] = {}
@@ -102,9 +107,9 @@ class Subscriber:
         """Why the sidecar does not take what it should run on, if it has said so."""
         return self.refusal if self.slot.is_refused else None
 
-    def offer(self, compiled: Compiled, world: World, *, urgent: bool) -> None:
-        """It should run on ``compiled``, which is of ``world``."""
-        self.findings, self.objects, self.compiled_from = compiled.findings, compiled.objects, world
+    def offer(self, compiled: Compiled, *, urgent: bool) -> None:
+        """It should run on ``compiled``."""
+        self.findings, self.objects = compiled.findings, compiled.objects
         self.slot.offer(compiled.config, urgent=urgent)
         if self.slot.desired is not None:
             # Another object may well be the same config: what was acknowledged is of this one then, too.
@@ -123,14 +128,14 @@ class Subscriber:
         self.settle()
 
     def settle(self) -> None:
-        """After the slot changed: what is in force, and its writer looks again."""
+        """After the slot changed: what is in force, and its stream looks again."""
         slot = self.slot
         if slot.acknowledged is not None:
             self.acknowledged = slot.acknowledged
             self.programmed = self._objects.get(slot.acknowledged.version, self.programmed)
         kept = {one.version for one in (slot.acknowledged, slot.in_flight, slot.desired) if one is not None}
         self._objects = {version: objects for version, objects in self._objects.items() if version in kept}
-        self.changed.set()
+        self.wake()
 
     def reopened(self, slot: Slot) -> None:
         """A new stream, whose sidecar may have been told things by another controller meanwhile."""
@@ -165,17 +170,34 @@ class Reconciler:
         """Another number after whatever changed here: who looks now and then sees by it whether to look closer."""
         self.clock = clock
         self._compile = compile_sidecar
+        self._derivations = Derivations(World.of())
+        self.review = Review(self._derivations)
+        """Of the newest world."""
         self._asked: dict[str, None] = {}
         self._marked: dict[str, None] = {}
         self._work = asyncio.Event()
 
-    def world_changed(self, world: World) -> None:
-        """From now on sidecars are compiled from ``world``."""
-        self.world = world
+    def world_changed(self, world: World, changes: Set[Read] | None = None) -> None:
+        """From now on sidecars are compiled from ``world``.
+
+        ``changes`` are all that reads differently than in the world before (``World.updated``); None: anything may.
+        """
+        followed, self.world = self.world is not None and changes is not None, world
         self.revision += 1
-        for key in [key for key, known in self.subscribers.items() if self._gone(known)]:
-            del self.subscribers[key]
-        self._marked.update(dict.fromkeys(self.subscribers))
+        if followed and changes is not None:
+            roots = self._derivations.moved(world, changes)
+            self.review.moved(changes, roots)
+            stale: Iterable[Hashable] = roots
+            looked_at: Iterable[Hashable] = [key for table, key in changes if table == "pods"]
+        else:
+            self._derivations = Derivations(world)
+            self.review = Review(self._derivations)
+            stale = looked_at = self.subscribers
+        self._marked.update({root: None for root in stale if isinstance(root, str)})
+        for key in tuple(looked_at):
+            known = self.subscribers.get(str(key))
+            if known is not None and self._gone(known):
+                self._forget(known.pod)
         self._work.set()
 
     def trust_changed(self, trust: Trust) -> None:
@@ -189,20 +211,19 @@ class Reconciler:
         """Whether every sidecar has been compiled for since the last change."""
         return not self._marked and not self._asked
 
-    def sidecar_trust(self) -> list[SidecarTrust] | None:
-        """What each sidecar trusts and holds, None while the world is not known.
+    def sidecar_trust(self) -> Iterator[SidecarTrust] | None:
+        """What each sidecar trusts and holds, None while the world is not known. Pods are walked as it is read.
 
         A pod that has not acknowledged anything yet counts as soon as it is ready: it serves, and is on its way
         here. Before that it is starting, with what is in force when it enrols.
         """
-        if self.world is None:
-            return None
-        found = []
-        for pod in self.world.pods:
+        return None if self.world is None else self._trust_in(self.world)
+
+    def _trust_in(self, world: World) -> Iterator[SidecarTrust]:
+        for pod in world.pods:
             known = self.subscribers.get(pod.meta.key)
             if pod.meshed and (pod.ready or (known is not None and known.acknowledged is not None)):
-                found.append(_trust_of(pod.meta.key, known))
-        return found
+                yield _trust_of(pod.meta.key, known)
 
     def opened(self, pod: str, identity: str, hello: Hello, issuer: str = "") -> Subscriber:
         """A sidecar opened a stream; an older stream of the same pod is no longer served."""
@@ -223,13 +244,13 @@ class Reconciler:
         subscriber.connected_since = None
         self.revision += 1
         if self._gone(subscriber):
-            self.subscribers.pop(subscriber.pod, None)
+            self._forget(subscriber.pod)
 
     def asked(self, subscriber: Subscriber, hosts: Iterable[str]) -> None:
         """Takes hosts into a sidecar's scope; what cannot be a host name is passed over."""
         for host in filter(is_host, hosts):
             subscriber.hosts.pop(host, None)
-            subscriber.hosts[host] = None
+            subscriber.hosts[intern(host)] = None
         while len(subscriber.hosts) > MAX_HOSTS:
             del subscriber.hosts[next(iter(subscriber.hosts))]
         self._asked[subscriber.pod] = None
@@ -258,50 +279,66 @@ class Reconciler:
             self._work.clear()
             sliced = time.monotonic()
             while self.world is not None and (self._asked or self._marked):
-                self._next(self.world)
+                self._next()
                 if time.monotonic() - sliced > SLICE_SECONDS:
                     await asyncio.sleep(0)
                     sliced = time.monotonic()
 
     def compiled(self, pod: Pod, hosts: frozenset[str]) -> Compiled | None:
         """What a sidecar should run on now; None if it cannot be said."""
-        if self.world is None:
-            return None
+        world = self.world
+        return self._guarded(pod.meta.key, lambda: self._compiled(world, pod, hosts)) if world is not None else None
+
+    def _compiled(self, world: World, pod: Pod, hosts: frozenset[str]) -> Compiled:
         began = time.perf_counter()
         try:
-            compiled = self._compile(self.world, pod, hosts)
-            return replace(compiled, config=msgspec.structs.replace(compiled.config, trust=self.trust))
-        except Exception:
-            # One sidecar's config fails to compile: it keeps what it has, all others go on.
-            self.counts.compile_failures += 1
-            log.exception("compiling failed pod=%s", pod.meta.key)
-            return None
+            compiled = self._compile(world, pod, hosts)
+            config = msgspec.structs.replace(compiled.config, trust=self.trust)
+            return Compiled(config=config, findings=compiled.findings, objects=compiled.objects)
         finally:
             self.counts.compiles += 1
             self.counts.compile_seconds += time.perf_counter() - began
 
-    def _next(self, world: World) -> None:
+    def _guarded(self, pod: str, compiling: Callable[[], Compiled | None]) -> Compiled | None:
+        """One sidecar's config fails to compile: it keeps what it has, all others go on."""
+        try:
+            return compiling()
+        except Exception:
+            self.counts.compile_failures += 1
+            log.exception("compiling failed pod=%s", pod)
+            return None
+
+    def _next(self) -> None:
         """Compiles one marked sidecar, those that wait for an answer first."""
         urgent = bool(self._asked)
         key = next(iter(self._asked or self._marked))
         self._asked.pop(key, None)
         self._marked.pop(key, None)
         subscriber = self.subscribers.get(key)
-        pod = world.index.pods.get(key)
-        if subscriber is None or pod is None or subscriber.connected_since is None:
+        if subscriber is None or subscriber.connected_since is None:
             return
-        if subscriber.identity != spiffe_id(world.settings.trust_domain, pod.meta.namespace, pod.service_account):
-            log.warning("nothing for pod=%s: it shows identity=%s", key, subscriber.identity)
-            return
-        compiled = self.compiled(pod, frozenset(subscriber.hosts))
-        if compiled is None:
-            return
-        subscriber.offer(compiled, world, urgent=urgent)
-        self.revision += 1
+
+        def of(world: World) -> Compiled | None:
+            pod = world.index.pods.get(key)
+            if pod is None:
+                return None
+            if subscriber.identity != spiffe_id(world.settings.trust_domain, pod.meta.namespace, pod.service_account):
+                log.warning("nothing for pod=%s: it shows identity=%s", key, subscriber.identity)
+                return None
+            return self._compiled(world, pod, frozenset(subscriber.hosts))
+
+        compiled = self._guarded(key, lambda: self._derivations.root(key, of))
+        if compiled is not None:
+            subscriber.offer(compiled, urgent=urgent)
+            self.revision += 1
 
     def _gone(self, subscriber: Subscriber) -> bool:
         known = self.world is None or subscriber.pod in self.world.index.pods
         return subscriber.connected_since is None and not known
+
+    def _forget(self, pod: str) -> None:
+        del self.subscribers[pod]
+        self._derivations.drop(pod)
 
 
 def _trust_of(pod: str, known: Subscriber | None) -> SidecarTrust:

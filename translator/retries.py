@@ -95,11 +95,16 @@ class Calls:
         ]
 
 
+def speaks(service: Service) -> bool:
+    """Whether a Service has any annotation that may be about calls."""
+    return any(_DOMAIN in name for name in service.meta.annotations)
+
+
 def calls(world: World, service: Service) -> Calls:
     """What the annotations of ``service`` say, read one by one."""
-    own = {name: text for name, text in service.meta.annotations.items() if _DOMAIN in name}
-    if not own:
+    if not speaks(service):
         return Calls()
+    own = {name: text for name, text in service.meta.annotations.items() if _DOMAIN in name}
     reader = _Reader(own)
     return Calls(
         policy=_policy(reader, world, service.meta.namespace),

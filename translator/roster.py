@@ -21,12 +21,15 @@ class Roster:
     def update(self, pods: Iterable[Pod], now: float) -> None:
         """These are the pods that run."""
         running = {pod.meta.key: pod for pod in pods}
-        for key in self._pods:
-            if key not in running:
-                self._gone.setdefault(key, now)
-        for key in running:
-            self._gone.pop(key, None)
-        self._pods.update(running)
+        self.changed(running.values(), [pod for key, pod in self._pods.items() if key not in running], now)
+
+    def changed(self, running: Iterable[Pod], gone: Iterable[Pod], now: float) -> None:
+        """These run, those do not any more; of all others nothing is new."""
+        for pod in gone:
+            self._gone.setdefault(pod.meta.key, now)
+        for pod in running:
+            self._gone.pop(pod.meta.key, None)
+            self._pods[pod.meta.key] = pod
         for key in [key for key, since in self._gone.items() if now - since > REMEMBERED_SECONDS]:
             del self._gone[key], self._pods[key]
 

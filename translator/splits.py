@@ -14,8 +14,8 @@ from proxy.contract.config import Backend, HttpMatch, Port, Rule
 from proxy.contract.config import Service as ServiceConfig
 from smi.split import TrafficSplit
 from smi.workloads import Service, ServicePort
-from translator.annotations import opaque_ports
-from translator.endpoints import find_port, is_headless, target_port, tcp_ports
+from translator import slices
+from translator.endpoints import find_port, is_headless, is_opaque, port_numbers, tcp_ports
 from translator.findings import Finding, Reason
 from translator.names import cluster_key, service_key
 from translator.routes import split_matches
@@ -37,7 +37,7 @@ def service_config(world: World, service: Service) -> tuple[ServiceConfig, list[
         for (split, services, _), (matches, _) in zip(leaves, conditions, strict=True):
             rules.append(_rule(split, services, port.port, matches))
         cluster = cluster_key(service.meta.key, port.port)
-        protocol = "opaque" if _is_opaque(world, service, port) else _protocol(port)
+        protocol = "opaque" if is_opaque(world, service, port) else _protocol(world, service, port)
         ports[port.port] = Port(cluster=cluster, rules=tuple(rules), protocol=protocol)
     if is_headless(service):
         _add_target_ports(world, service, ports)
@@ -144,22 +144,17 @@ def _rule(
     return Rule(split=split.meta.key, backends=backends, matches=matches)
 
 
-def _is_opaque(world: World, service: Service, port: ServicePort) -> bool:
-    """Whether a pod behind the port says that its bytes are not to be read; findings are told with its policy."""
-    return any(target_port(pod, port) in opaque_ports(world, pod)[0] for pod in world.pods_of(service))
-
-
-def _protocol(port: ServicePort) -> str:
+def _protocol(world: World, service: Service, port: ServicePort) -> str:
     """``appProtocol`` without its ``kubernetes.io/``, else what the port's name says (``http``, ``http-admin``)."""
-    if port.app_protocol:
-        return port.app_protocol.lower().removeprefix("kubernetes.io/")
+    said = port.app_protocol or slices.app_protocol(world, service, port)
+    if said:
+        return said.lower().removeprefix("kubernetes.io/")
     word = port.name.lower().partition("-")[0]
     return word if word in _PROTOCOLS else ""
 
 
 def _add_target_ports(world: World, service: Service, ports: dict[int, Port]) -> None:
     """Clients of a headless Service dial the container port itself, so its number means the same port."""
-    pods = world.pods_of(service)
     for port in tcp_ports(service):
-        for number in sorted({n for pod in pods if (n := target_port(pod, port)) is not None}):
+        for number in sorted(port_numbers(world, service, port)):
             ports.setdefault(number, ports[port.port])

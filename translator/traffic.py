@@ -4,7 +4,8 @@ A page is the rows of one report as bytes: cells (``proxy.contract.report``) wit
 number of their series. The last minute is kept as it came; of what is older, the
 pages of each half minute are put together, and after ten minutes they are dropped.
 Pages stay packed until somebody asks: a thousand sidecars report all the time,
-and questions are few. ``translator.collect`` puts in, ``translator.views`` asks.
+and questions are few. The usual question is what each pod received; so that it does not unpack all series of all
+sidecars, each page says that in one cell. ``translator.collect`` puts in, ``translator.views`` asks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
@@ -36,13 +38,16 @@ MAX_SERIES_PER_POD = 2100
 MAX_LEDGER_BYTES = 16 << 20
 """Of one sidecar's pages: an honest one with 2,000 series needs a quarter. Of one that exceeds it the oldest go."""
 
-PAGE_BYTES = 64
+PAGE_BYTES = 192
 """What a page costs beside its content."""
 
 RECLAIM_FROM = 256
 """A sidecar that never had more series need not be looked at for those that have gone."""
 
 OVERFLOW = "overflow"
+
+RECEIVED = Labels(direction="inbound")
+"""Of an entry that stands for all that a pod received."""
 
 # 0.95 × 20 is 19, whatever floating point makes of it.
 _ROUNDING = 1e-9
@@ -51,9 +56,11 @@ Rows = list[tuple[int, bytes]]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Rows)
 
-# Pages shrink to 40 % and less; below some size it is not worth the time. MessagePack never begins a list like zlib.
+# Pages shrink to 40 % and less; below some size it is not worth the time. A window of 4 KB is as good for a page of
+# one or two, and a tenth of the memory to be prepared for each. MessagePack never begins a list like zlib.
 _COMPRESSED_FROM = 256
-_ZLIB = zlib.compress(b"", 1)[:1]
+_WINDOW_BITS, _MEMORY = 12, 5
+_ZLIB = zlib.compressobj(1, wbits=_WINDOW_BITS, memLevel=_MEMORY).flush()[:1]
 
 
 class Totals(Sum):
@@ -73,16 +80,18 @@ class Totals(Sum):
 
     def percentile(self, quantile: float) -> float | None:
         """Seconds within which that share of the requests ended (nearest rank), at most 1 % off; None without any."""
+        return self.percentiles((quantile,))[0]
+
+    def percentiles(self, quantiles: Sequence[float]) -> list[float | None]:
+        """Several, for little more than one."""
         requests = self.requests
         if not requests:
-            return None
-        rank = max(1, ceil(quantile * requests - _ROUNDING))
-        passed = 0
-        for bucket, count in sorted(self.histogram.items()):
-            passed += count
-            if passed >= rank:
-                return bucket_value(bucket)
-        return None
+            return [None] * len(quantiles)
+        buckets = sorted(self.histogram)
+        passed = list(accumulate(map(self.histogram.__getitem__, buckets)))
+        ranks = (max(1, ceil(quantile * requests - _ROUNDING)) for quantile in quantiles)
+        found = (bisect_left(passed, rank) for rank in ranks)
+        return [bucket_value(buckets[index]) if index < len(buckets) else None for index in found]
 
 
 class Entry(NamedTuple):
@@ -93,12 +102,26 @@ class Entry(NamedTuple):
     cells: Sequence[bytes]
 
 
+class Page(NamedTuple):
+    """What one sidecar counted in one slot: ``rows`` as packed by series; ``received`` is the sum of all that is
+    inbound in them, empty if nothing is.
+    """
+
+    rows: bytes
+    received: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return len(self.rows) + len(self.received) + PAGE_BYTES
+
+
 class Pages(NamedTuple):
     """The pages of one sidecar within a window, and what the numbers in them stand for."""
 
     pod: str
     labels: Sequence[Labels]
-    pages: Sequence[bytes]
+    pages: Sequence[Page]
 
 
 class Window(NamedTuple):
@@ -115,6 +138,14 @@ class Window(NamedTuple):
             for number, cells in _by_series(ledger.pages).items()
         ]
 
+    def received(self) -> list[Entry]:
+        """What each pod received, all series together: what the inbound ones of ``entries`` add up to, for little."""
+        return [
+            Entry(ledger.pod, RECEIVED, cells)
+            for ledger in self.ledgers
+            if (cells := [page.received for page in ledger.pages if page.received])
+        ]
+
 
 class Ledger:
     """The pages of one sidecar: ``at`` has the number of each one's slot, the first ``coarse`` are of coarse slots.
@@ -126,7 +157,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.at = array("I")
-        self.pages: list[bytes] = []
+        self.pages: list[Page] = []
         self.coarse = 0
         self._size = 0
         self.labels: list[Labels] = []
@@ -154,7 +185,7 @@ class Ledger:
 
     def reclaim(self) -> None:
         """Frees the numbers that no page has any more."""
-        used = {number for page in self.pages for number, _ in _rows(page)}
+        used = {number for page in self.pages for number, _ in _rows(page.rows)}
         for labels, number in list(self._numbers.items()):
             if number not in used:
                 del self._numbers[labels]
@@ -166,13 +197,13 @@ class Ledger:
             slot -= slot % per_coarse
         index = bisect_right(self.at, slot)
         self.coarse += index < self.coarse or (index == self.coarse > 0 and self.at[index - 1] == slot)
-        page = _page(rows)
+        page = Page(_packed(rows), _sum(cell for number, cell in rows if self.labels[number].direction == "inbound"))
         self.at.insert(index, slot)
         self.pages.insert(index, page)
-        self._size += len(page) + PAGE_BYTES
+        self._size += page.size
         oldest = 0
         while self._size > MAX_LEDGER_BYTES:
-            self._size -= len(self.pages[oldest]) + PAGE_BYTES
+            self._size -= self.pages[oldest].size
             oldest += 1
         self._forget(oldest)
 
@@ -183,18 +214,18 @@ class Ledger:
             return
         # The last coarse slot may get more: something came late.
         begin = bisect_left(self.at, self.at[self.coarse - 1], 0, self.coarse) if self.coarse else 0
-        groups: dict[int, list[bytes]] = {}
+        groups: dict[int, list[Page]] = {}
         for slot, page in zip(self.at[begin:end], self.pages[begin:end], strict=True):
             groups.setdefault(slot - slot % per_coarse, []).append(page)
         self.at[begin:end] = array("I", groups)
         self.pages[begin:end] = [_one(pages) for pages in groups.values()]
         self.coarse = begin + len(groups)
-        self._size = sum(map(len, self.pages)) + PAGE_BYTES * len(self.pages)
+        self._size = sum(page.size for page in self.pages)
 
     def drop(self, before: int) -> None:
         """Drops the pages of coarse slots that begin before ``before``."""
         gone = bisect_left(self.at, before, 0, self.coarse)
-        self._size -= sum(map(len, self.pages[:gone])) + PAGE_BYTES * gone
+        self._size -= sum(page.size for page in self.pages[:gone])
         self._forget(gone)
 
     def _forget(self, oldest: int) -> None:
@@ -202,39 +233,48 @@ class Ledger:
             del self.at[:oldest], self.pages[:oldest]
             self.coarse = max(0, self.coarse - oldest)
 
-    def since(self, slot: int) -> list[bytes]:
+    def since(self, slot: int) -> list[Page]:
         """The pages from a slot on."""
         return self.pages[bisect_left(self.at, slot) :]
 
 
-def _page(rows: Rows) -> bytes:
+def _packed(rows: Rows) -> bytes:
     packed = _encoder.encode(rows)
-    return packed if len(packed) < _COMPRESSED_FROM else zlib.compress(packed, 1)
+    if len(packed) < _COMPRESSED_FROM:
+        return packed
+    packing = zlib.compressobj(1, wbits=_WINDOW_BITS, memLevel=_MEMORY)
+    return packing.compress(packed) + packing.flush()
 
 
-def _rows(page: bytes) -> Rows:
-    return _decoder.decode(zlib.decompress(page) if page.startswith(_ZLIB) else page)
+def _rows(packed: bytes) -> Rows:
+    return _decoder.decode(zlib.decompress(packed) if packed.startswith(_ZLIB) else packed)
 
 
-def _by_series(pages: Iterable[bytes]) -> dict[int, list[bytes]]:
+def _by_series(pages: Iterable[Page]) -> dict[int, list[bytes]]:
     series: dict[int, list[bytes]] = {}
     for page in pages:
-        for number, cell in _rows(page):
+        for number, cell in _rows(page.rows):
             series.setdefault(number, []).append(cell)
     return series
 
 
-def _one(pages: list[bytes]) -> bytes:
+def _one(pages: list[Page]) -> Page:
     """One page that counts what all of these count."""
     if len(pages) == 1:
         return pages[0]
-    rows: Rows = []
-    for number, cells in _by_series(pages).items():
-        total = Sum()
-        for cell in cells:
-            total.add(cell)
-        rows.append((number, total.packed()))
-    return _page(rows)
+    rows = [(number, _sum(cells)) for number, cells in _by_series(pages).items()]
+    return Page(_packed(rows), _sum(page.received for page in pages if page.received))
+
+
+def _sum(cells: Iterable[bytes]) -> bytes:
+    """The cell that counts what all of these count, empty if there are none."""
+    several = list(cells)
+    if len(several) < 2:
+        return several[0] if several else b""
+    total = Sum()
+    for cell in several:
+        total.add(cell)
+    return total.packed()
 
 
 class Traffic:

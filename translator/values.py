@@ -218,7 +218,9 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def _decimal(name: str, text: str, most: float) -> float:
     text = text.strip()
     if len(text) > MAX_LENGTH or _DECIMAL.fullmatch(text) is None:
-        raise Unreadable(f"{name}={text[:MAX_LENGTH]} is no number" if text.isprintable() else f"{name} is no number")
+        raise Unreadable(
+            f"{name}={text[:MAX_LENGTH]} is no number from 0 on" if text.isprintable() else f"{name} is no number"
+        )
     number = float(text)
     if number > most:
         raise Unreadable(f"{name}={text} is too much, at most {most:g}")

@@ -46,13 +46,16 @@ def stat(
     With ``source``: what it received from there, as the callers counted it. With ``destination``: what it sent there.
     Raises ``NoSuchKind`` for a question that has no answer, ``NotThere`` for a name that nothing has.
     """
+    _refuse_ends(source, destination)
     groups: dict[Resource, list[Entry]] = {found: [] for found in existing(observed, asked)}
     for entry, found in _counted(observed, asked, source, destination):
         if covers(asked, found) and (found in groups or asked.kind != POD):
             groups.setdefault(found, []).append(entry)
-    if asked.name and not groups:
-        where = f' in namespace "{asked.namespace}"' if asked.namespace else ""
-        raise NotThere(f'there is no {asked.kind} "{asked.name}"{where}')
+    if not groups:
+        _must_exist(observed, asked)
+    if not any(groups.values()):
+        _must_exist(observed, source)
+        _must_exist(observed, destination)
     return [_stat_row(observed, found, groups[found]) for found in sorted(groups)]
 
 
@@ -73,10 +76,24 @@ def _counted(
                 for one in observed.called(entry, kind):
                     yield entry, one
     else:
-        for entry in inbound(entries):
+        for entry in inbound(entries):  # one by one: how many of them policy refused is asked, too
             receiver = _target(entry) if kind == TRAFFIC_TARGET else observed.own(entry, kind)
             if receiver is not None:
                 yield entry, receiver
+
+
+def _must_exist(observed: Observed, asked: Resource | None) -> None:
+    """Of what nothing was counted: a name that nothing has is a mistake, not silence. Raises ``NotThere``."""
+    if asked is not None and asked.name and not existing(observed, asked):
+        where = f' in namespace "{asked.namespace}"' if asked.namespace else ""
+        raise NotThere(f'there is no {asked.kind} "{asked.name}"{where}')
+
+
+def _refuse_ends(source: Resource | None, destination: Resource | None = None) -> None:
+    if source is not None:
+        _refuse_kind(source.kind, (SERVICE, TRAFFIC_SPLIT, TRAFFIC_TARGET), "sends no requests of its own")
+    if destination is not None:
+        _refuse_kind(destination.kind, (TRAFFIC_SPLIT, TRAFFIC_TARGET), "is not what is called: ask for its Service")
 
 
 def _refuse_kind(kind: str, refused: tuple[str, ...], why: str) -> None:
@@ -120,8 +137,9 @@ def _stat_row(observed: Observed, found: Resource, entries: list[Entry]) -> Stat
 def splits(observed: Observed, asked: Resource, *, source: Resource | None = None) -> list[SplitRow]:
     """One row for each backend of each TrafficSplit, in the order of its manifest.
 
-    Counted by the callers' sidecars: all, or those that ``source`` covers. Raises ``NotThere``.
+    Counted by the callers' sidecars: all, or those that ``source`` covers. Raises ``NoSuchKind`` and ``NotThere``.
     """
+    _refuse_ends(source)
     counted: dict[tuple[str, str], list[Entry]] = {}
     for entry in outbound(observed.entries):
         if entry.labels.split and (source is None or covers(source, observed.own(entry, source.kind))):
@@ -132,7 +150,10 @@ def splits(observed: Observed, asked: Resource, *, source: Resource | None = Non
             mine = {backend: entries for (name, backend), entries in counted.items() if name == key and backend}
             rows += _split_rows(observed, split, mine)
     if asked.name and not rows:
-        raise NotThere(f'there is no TrafficSplit "{asked.name}"')
+        where = f' in namespace "{asked.namespace}"' if asked.namespace else ""
+        raise NotThere(f'there is no TrafficSplit "{asked.name}"{where}')
+    if not counted:
+        _must_exist(observed, source)
     return rows
 
 
@@ -168,9 +189,8 @@ def routes(observed: Observed, asked: Resource) -> list[RouteRow]:
     Raises ``NoSuchKind`` and ``NotThere``.
     """
     if asked.kind in (TRAFFIC_SPLIT, TRAFFIC_TARGET) or not asked.name:
-        raise NoSuchKind("routes are those of one workload, pod, namespace or Service: KIND/NAME")
-    if not existing(observed, asked):
-        raise NotThere(f'there is no {asked.kind} "{asked.name}"')
+        raise NoSuchKind("name one workload, pod, namespace or Service, KIND/NAME, such as svc/web")
+    _must_exist(observed, asked)
     pods = _members(observed, asked)
     names = _possible(observed, asked, pods)
     effective: dict[str, list[Entry]] = {name: [] for name in names}
@@ -233,7 +253,7 @@ def edges(observed: Observed, asked: Resource) -> list[EdgeRow]:
     """Who called whom, where ``asked`` covers either end.
 
     Callers count them, and know both ends. Servers add those that no caller counted: from outside the mesh, where
-    there is no sidecar, or from where the identity alone is known. Raises ``NoSuchKind``.
+    there is no sidecar, or from where the identity alone is known. Raises ``NoSuchKind`` and ``NotThere``.
     """
     _refuse_kind(asked.kind, (SERVICE, TRAFFIC_SPLIT, TRAFFIC_TARGET), "has no edges: ask for pods or workloads")
     groups: dict[Edge, list[Entry]] = {}
@@ -250,6 +270,8 @@ def edges(observed: Observed, asked: Resource) -> list[EdgeRow]:
             client = candidates.pop() if len(candidates) == 1 else None
             groups.setdefault((client, server, peer, observed.identity(entry)), []).append(entry)
     concerned = [edge for edge in groups if covers(asked, edge[0]) or covers(asked, edge[1])]
+    if not concerned:
+        _must_exist(observed, asked)
     return [_edge_row(observed, edge, groups[edge]) for edge in sorted(concerned, key=_edge_order)]
 
 
@@ -275,9 +297,13 @@ def _edge_row(observed: Observed, edge: Edge, entries: list[Entry]) -> EdgeRow:
 def top(observed: Observed, asked: Resource) -> list[TopRow]:
     """Callers, what they called and by which route, busiest first, where ``asked`` covers either end.
 
-    Raises ``NoSuchKind``.
+    Raises ``NoSuchKind`` and ``NotThere``.
     """
-    _refuse_kind(asked.kind, (TRAFFIC_SPLIT, TRAFFIC_TARGET), "has no callers of its own: ask for Services, pods, …")
+    _refuse_kind(
+        asked.kind,
+        (TRAFFIC_SPLIT, TRAFFIC_TARGET),
+        "has no callers of its own: ask for Services, pods, workloads or namespaces",
+    )
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in observed.entries:
         ends = _ends(observed, asked.kind, entry)
@@ -285,6 +311,8 @@ def top(observed: Observed, asked: Resource) -> list[TopRow]:
             source = _key(ends[0])
             target = entry.labels.destination.rpartition(":")[0] or _key(min(ends[1], default=None))
             groups.setdefault((source, target, entry.labels.match), []).append(entry)
+    if not groups:
+        _must_exist(observed, asked)
     rows = [
         TopRow(source=source, destination=target, route=route, stats=stats(totals(entries), observed.seconds))
         for (source, target, route), entries in groups.items()

@@ -3,16 +3,21 @@ the reference.
 
 A reader takes an annotation's name and its values from here, and ``translator.reference`` writes the same entries
 down, so neither can have one that the other has not. Readers: ``translator.annotations`` (pods and namespaces),
-``translator.retries`` (Services), ``translator.local``. What conversion keeps in annotations is in ``smi.kept``.
+``translator.retries`` (Services), ``translator.local``; ``translator.review`` and the validating webhook tell what is
+wrong (``fault``). What conversion keeps in annotations is in ``smi.kept``.
 Texts are Markdown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
 from proxy.contract.config import AccessLog, DefaultPolicy, Inbound
+from proxy.contract.ports import BadRule, port_list, subnet_list
+from smi.errors import BadQuantity
+from smi.quantity import parse_quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,3 +275,33 @@ COMMAND = Annotation(
 
 ON_TEMPLATES = (COMMAND,)
 """Read on pods and pod templates by local mode alone."""
+
+INJECTED: Final = "smi-mesh.io/proxy-status"
+"""What the injector writes on a pod: ours, but nobody's to set."""
+
+_PREFIX: Final = "smi-mesh.io/"
+_KNOWN: Final = {one.name: one.values for one in (*ON_PODS, *ON_CLUSTER)}
+_READ: Final[Mapping[str, Callable[[str], object]]] = {
+    OPAQUE_PORTS.name: port_list,
+    SKIP_INBOUND.name: port_list,
+    SKIP_OUTBOUND.name: port_list,
+    SKIP_SUBNETS.name: subnet_list,
+    **{one.name: parse_quantity for one in (CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT)},
+}
+
+
+def fault(name: str, value: str) -> str:
+    """What is wrong with one annotation of a pod or a namespace; empty: nothing, or it is none of ours."""
+    if not name.startswith(_PREFIX) or name == INJECTED:
+        return ""
+    if name not in _KNOWN:
+        known = ", ".join(sorted(one for one in _KNOWN if one.startswith(_PREFIX)))
+        return f"is not known; known are {known}"
+    if _KNOWN[name] and value not in _KNOWN[name]:
+        return f"{value!r} is not one of {', '.join(_KNOWN[name])}"
+    if name in _READ:
+        try:
+            _READ[name](value)
+        except (BadRule, BadQuantity) as error:
+            return str(error)
+    return ""

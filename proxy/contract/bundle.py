@@ -6,13 +6,15 @@ sidecar's, ``proxy.tls`` verifies by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import binascii
+import re
 from functools import lru_cache
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from proxy.contract.certificate import BASIC_CONSTRAINTS, is_ca, read_certificate
+from proxy.contract.der import Malformed
 
 _BEGIN = "-----BEGIN "
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
 
 
 class BundleRejected(Exception):
@@ -20,27 +22,34 @@ class BundleRejected(Exception):
 
 
 @lru_cache(maxsize=64)
-def read_bundle(pem: str) -> tuple[x509.Certificate, ...]:
-    """The roots in ``pem``, each once, at least one. Text around them does not count. Raises ``BundleRejected``."""
+def read_bundle(pem: str) -> tuple[bytes, ...]:
+    """The roots in ``pem`` as DER, each once, at least one. Text around them does not count (RFC 7468 2).
+
+    Raises ``BundleRejected``.
+    """
     try:
-        roots = x509.load_pem_x509_certificates(pem.encode())
+        roots = [_der(block) for block in _CERTIFICATE.findall(pem)]
+        authorities = [_is_authority(root) for root in roots]
     except ValueError as error:
         raise BundleRejected("the bundle cannot be read as PEM certificates") from error
+    if not roots:
+        raise BundleRejected("the bundle cannot be read as PEM certificates")
     if len(roots) != pem.count(_BEGIN):
         raise BundleRejected("the bundle is cut short, or holds something else than certificates")
-    for root in roots:
-        if not _is_ca(root):
-            raise BundleRejected("the bundle has a certificate that is no CA's")
+    if not all(authorities):
+        raise BundleRejected("the bundle has a certificate that is no CA's")
     return tuple(dict.fromkeys(roots))
 
 
-def as_bundle(roots: Iterable[x509.Certificate]) -> str:
-    """The bundle of these roots, in one way of writing."""
-    return "".join(root.public_bytes(Encoding.PEM).decode("ascii") for root in roots)
+def _der(block: str) -> bytes:
+    """Raises ``ValueError``."""
+    return binascii.a2b_base64("".join(block.split()), strict_mode=True)
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def _is_authority(root: bytes) -> bool:
+    """Raises ``Malformed``, a ``ValueError``."""
+    constraints = read_certificate(root).extensions.get(BASIC_CONSTRAINTS)
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return constraints is not None and is_ca(constraints)
+    except Malformed:
         return False

@@ -218,6 +218,15 @@ def _host(name: str, host: Host, config: Config) -> Iterator[str]:
         yield "both a Service and a pod"
     if host.service and host.service not in config.services:
         yield f"there is no service {host.service!r}"
+    for number, ports in host.headless.items():
+        if number not in host.pod:
+            yield f"headless: the pod has no port {number}"
+        for port_of in ports:
+            key, _, port_number = port_of.rpartition(":")
+            if not _CLUSTER_KEY.fullmatch(port_of) or key not in config.services:
+                yield f"headless: there is no service {key!r}"
+            elif int(port_number) not in config.services[key].ports:
+                yield f"headless: {key} has no port {port_number}"
     for port, cluster in host.pod.items():
         if not _is_port(port):
             yield f"port {port} is out of range"

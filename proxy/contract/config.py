@@ -128,7 +128,7 @@ class Service(Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: Policy | None = None
 
 
-class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One ready pod behind a cluster.
 
     ``port`` is the container port. ``mesh`` is the port of its sidecar's mTLS
@@ -164,10 +164,15 @@ class Host(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Exactly one of ``service`` and ``pod`` is set, or neither: not a name of this mesh.
     ``pod`` has one endpoint by container port.
+
+    ``headless`` belongs to a pod's address: by container port the ports (``namespace/name:port``) of headless Services
+    that lead there, one of each Service, where more holds for the Service than for the pod alone (splits, a policy). A
+    request that went to the address and names the Service is meant for it.
     """
 
     service: str = ""
     pod: dict[int, str] = {}
+    headless: dict[int, tuple[str, ...]] = {}
 
 
 class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):

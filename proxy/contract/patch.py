@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Push
+from proxy.contract.weights import WrongNumber, with_weights
 
 _V = TypeVar("_V")
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
@@ -18,10 +19,18 @@ DIGEST_BYTES = 16
 
 
 def patched(base: Config, push: Push) -> Config:
-    """The config that ``push`` makes of ``base``; the caller has checked that ``base`` is what the push names."""
+    """The config that ``push`` makes of ``base``; the caller has checked that ``base`` is what the push names.
+
+    Raises ``WrongNumber`` where weights are none of a Service that is there.
+    """
+    services = _merged(base.services, push.services)
+    for key, weights in push.weights.items():
+        if key not in services:
+            raise WrongNumber(f"service {key}: {len(weights)} weights, and it is not there")
+        services = {**services, key: with_weights(services[key], weights)}
     return Config(
         version=push.version,
-        services=_merged(base.services, push.services),
+        services=services,
         clusters=_merged(base.clusters, push.clusters),
         hosts=_merged(base.hosts, push.hosts),
         inbound=base.inbound if push.inbound is None else push.inbound,

@@ -178,14 +178,17 @@ class Sum:
 
     def add(self, packed: bytes) -> None:
         """Takes in a cell."""
-        cell = unpack(packed)
-        if len(cell.classes) != len(self.classes):
-            self.classes = [a + b for a, b in zip_longest(self.classes, cell.classes, fillvalue=0)]
+        # As ``unpack``, step by step: the controller does this for each cell that comes.
+        numbers = _numbers.decode(packed)
+        first = numbers[0] + 1
+        classes = numbers[1:first]
+        if len(classes) != len(self.classes):
+            self.classes = [a + b for a, b in zip_longest(self.classes, classes, fillvalue=0)]
         else:
-            self.classes = list(map(add, self.classes, cell.classes))
-        self.microseconds += cell.microseconds
+            self.classes = list(map(add, self.classes, classes))
+        self.microseconds += numbers[first]
         histogram = self.histogram
-        for bucket, count in zip(cell.buckets, cell.counts, strict=True):
+        for bucket, count in zip(accumulate(numbers[first + 1 :: 2]), numbers[first + 2 :: 2], strict=True):
             histogram[bucket] += count
 
     @property

@@ -10,8 +10,8 @@ that may do nothing but authenticate. Sources: SPIFFE-ID and X509-SVID standards
 Of another trust domain (federation) any path is an identity, and nothing but
 the SPIFFE ID counts: its DNS names name no pods of ours.
 
-Neighbours: ``proxy.tls`` fetches the certificate of a connection,
-``translator.identity`` issues what is accepted here.
+Neighbours: ``proxy.contract.certificate`` reads the bytes, ``proxy.tls`` fetches
+the certificate of a connection, ``translator.identity`` issues what is accepted here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from proxy.contract import certificate as x509
+from proxy.contract.certificate import Certificate
+from proxy.contract.der import dotted
 
 BACKDATE: Final = timedelta(seconds=60)
 """How far before its issue a certificate begins, so that a peer whose clock is a little behind accepts it."""
@@ -49,10 +49,10 @@ _MAX_LABEL = 63
 _MAX_SUBDOMAIN = 253
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _KNOWN_CRITICAL = frozenset({
-    ExtensionOID.BASIC_CONSTRAINTS,
-    ExtensionOID.KEY_USAGE,
-    ExtensionOID.EXTENDED_KEY_USAGE,
-    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    x509.BASIC_CONSTRAINTS,
+    x509.KEY_USAGE,
+    x509.EXTENDED_KEY_USAGE,
+    x509.SUBJECT_ALTERNATIVE_NAME,
 })  # fmt: skip
 
 
@@ -110,19 +110,19 @@ def parse_certificate(der: bytes, trust_domain: str) -> Peer:
     Raises ``PeerRejected``.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        extensions = {extension.oid: extension for extension in certificate.extensions}
-        key = certificate.public_key()
-        not_before, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except Exception as error:  # whatever the parser objects to, and however it says so, is no identity
-        raise PeerRejected(f"unreadable certificate ({type(error).__name__})") from error
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise PeerRejected("the public key is not P-256")
-    for oid, extension in extensions.items():
-        if extension.critical and oid not in _KNOWN_CRITICAL:
-            raise PeerRejected(f"unknown critical extension {oid.dotted_string}")
-    _check_is_leaf(extensions)
-    uri, dns_names = _alternative_names(extensions)
+        certificate = x509.read_certificate(der)
+        if not certificate.p256:
+            raise PeerRejected("the public key is not P-256")
+        for identifier, extension in certificate.extensions.items():
+            if extension.critical and identifier not in _KNOWN_CRITICAL:
+                raise PeerRejected(f"unknown critical extension {dotted(identifier)}")
+        _check_is_leaf(certificate)
+        uri, dns_names = _alternative_names(certificate)
+        issuer = _issuer(certificate)
+    except PeerRejected:
+        raise
+    except Exception as error:  # whatever is wrong with it, it is no identity
+        raise PeerRejected(f"unreadable certificate ({error})") from error
     namespace = service_account = ""
     domain, _ = split_spiffe_id(uri)
     if domain == trust_domain:
@@ -133,9 +133,9 @@ def parse_certificate(der: bytes, trust_domain: str) -> Peer:
         namespace=namespace,
         service_account=service_account,
         pods=_pods(dns_names, namespace) if namespace else (),
-        not_before=not_before,
-        expires=expires,
-        issuer=_issuer(extensions),
+        not_before=certificate.not_before,
+        expires=certificate.expires,
+        issuer=issuer,
     )
 
 
@@ -202,56 +202,52 @@ def _check_trust_domain(trust_domain: str) -> None:
         raise PeerRejected("the trust domain is empty, too long or has a character that is not allowed")
 
 
-def _check_is_leaf(extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]) -> None:
+def _check_is_leaf(certificate: Certificate) -> None:
     """X509-SVID 3 and 4: not a CA, for signing handshakes and nothing else, for both sides of TLS."""
-    constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
-    if constraints is not None and (not isinstance(constraints.value, x509.BasicConstraints) or constraints.value.ca):
+    extensions = certificate.extensions
+    constraints = extensions.get(x509.BASIC_CONSTRAINTS)
+    if constraints is not None and x509.is_ca(constraints):
         raise PeerRejected("the certificate is a CA's")
-    usage = extensions.get(ExtensionOID.KEY_USAGE)
-    if usage is None or not isinstance(usage.value, x509.KeyUsage):
+    restricted = extensions.get(x509.KEY_USAGE)
+    if restricted is None:
         raise PeerRejected("no key usage")
-    if not usage.critical:
+    if not restricted.critical:
         raise PeerRejected("key usage is not critical")
-    if not usage.value.digital_signature:
+    usage = x509.key_usage(restricted)
+    if not usage.digital_signature:
         raise PeerRejected("key usage lacks digitalSignature")
-    if usage.value.key_cert_sign or usage.value.crl_sign:
+    if usage.key_cert_sign or usage.crl_sign:
         raise PeerRejected("key usage has keyCertSign or cRLSign")
-    extended = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
-    if extended is None or not isinstance(extended.value, x509.ExtendedKeyUsage):
+    extended = extensions.get(x509.EXTENDED_KEY_USAGE)
+    if extended is None:
         raise PeerRejected("no extended key usage")
-    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= set(extended.value):
+    if not {x509.SERVER_AUTH, x509.CLIENT_AUTH} <= x509.extended_key_usage(extended):
         raise PeerRejected("extended key usage lacks serverAuth or clientAuth")
 
 
-def _alternative_names(
-    extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]],
-) -> tuple[str, list[str]]:
+def _alternative_names(certificate: Certificate) -> tuple[str, tuple[str, ...]]:
     """The one URI and the DNS names (X509-SVID 2: exactly one URI)."""
-    names = extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    if names is None or not isinstance(names.value, x509.SubjectAlternativeName):
+    extension = certificate.extensions.get(x509.SUBJECT_ALTERNATIVE_NAME)
+    if extension is None:
         raise PeerRejected("no subject alternative name")
-    uris: list[str] = []
-    dns_names: list[str] = []
-    for name in names.value:
-        if isinstance(name.value, str) and _CONTROL.search(name.value):
-            raise PeerRejected("a control character in a subject alternative name")
-        if isinstance(name, x509.UniformResourceIdentifier):
-            uris.append(name.value)
-        elif isinstance(name, x509.DNSName):
-            dns_names.append(name.value)
-    if len(uris) != 1:
-        raise PeerRejected(f"{len(uris)} URIs among the subject alternative names, exactly one must be")
-    return uris[0], dns_names
+    names = x509.alternative_names(extension)
+    if any(_CONTROL.search(name) for name in (*names.uris, *names.dns_names, *names.emails)):
+        raise PeerRejected("a control character in a subject alternative name")
+    if len(names.uris) != 1:
+        raise PeerRejected(f"{len(names.uris)} URIs among the subject alternative names, exactly one must be")
+    return names.uris[0], names.dns_names
 
 
-def _issuer(extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]) -> str:
-    identifier = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    if identifier is None or not isinstance(identifier.value, x509.AuthorityKeyIdentifier):
-        return ""
-    return (identifier.value.key_identifier or b"").hex()
+def _issuer(certificate: Certificate) -> str:
+    """Who signed, and that the other half of this pair of extensions is no less well formed."""
+    own = certificate.extensions.get(x509.SUBJECT_KEY_IDENTIFIER)
+    if own is not None:
+        x509.check_subject_key_identifier(own)
+    identifier = certificate.extensions.get(x509.AUTHORITY_KEY_IDENTIFIER)
+    return x509.authority_key_identifier(identifier).hex() if identifier is not None else ""
 
 
-def _pods(dns_names: list[str], namespace: str) -> tuple[str, ...]:
+def _pods(dns_names: tuple[str, ...], namespace: str) -> tuple[str, ...]:
     """The pods named; one of another namespace would be a claim that the SPIFFE ID does not carry."""
     pods: list[str] = []
     for dns_name in dns_names:

@@ -12,12 +12,9 @@ from typing import Final
 
 from proxy.errors import BadResponse
 from proxy.http1.body import Body, body_of, encode_chunk, encode_last_chunk
-from proxy.http1.head import UNTIL_CLOSE, RequestHead
+from proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestHead
 from proxy.http1.response import ResponseHead
 
-# Status lines as written; few different ones occur.
-_STATUS_LINES: Final[dict[tuple[int, bytes], bytes]] = {}
-_STATUS_LINES_MAX: Final = 256
 _BODYLESS: Final = frozenset({204, 304})
 
 
@@ -53,14 +50,14 @@ class Answer:
         if self._chunked:
             framing = b"transfer-encoding: chunked\r\n"
         elif response.length >= 0 and response.status != 204:
-            framing = b"content-length: %d\r\n" % response.length
+            framing = response.framing
         if not self.keep:
             framing += b"connection: close\r\n"
         elif self.request.old:
             framing += b"connection: keep-alive\r\n"
         if mesh:
             framing = b"".join(b"%b: %b\r\n" % item for item in mesh.items()) + framing
-        return b"".join((status_line(response), *response.lines, framing, b"\r\n"))
+        return b"".join((response.start, *response.lines, framing, b"\r\n"))
 
     def feed(self, data: bytes) -> bytes:
         """Bytes from the upstream → bytes for the client. Raises ``BadResponse`` when the framing is broken."""
@@ -100,22 +97,14 @@ class Answer:
     @property
     def reusable(self) -> bool:
         """Whether the upstream's connection may carry another request once the answer is done."""
-        if self._excess or self.request.alone or not self.response.keep_alive:
+        response = self.response
+        if self._excess or self.request.alone or not response.keep_alive:
             return False
-        return self.response.length != UNTIL_CLOSE or bodyless(self.request, self.response)
+        if response.status == 204 and (response.length > 0 or response.length == CHUNKED):
+            return False  # RFC 9110 §8.6 forbids it: who is so careless may send that body after all
+        return response.length != UNTIL_CLOSE or bodyless(self.request, response)
 
 
 def bodyless(request: RequestHead, response: ResponseHead) -> bool:
     """Whether an answer has no body whatever its headers say (RFC 9112 §6.3)."""
     return response.status in _BODYLESS or request.method == "HEAD"
-
-
-def status_line(response: ResponseHead) -> bytes:
-    """The status line of an answer, interim ones too."""
-    key = (response.status, response.reason)
-    line = _STATUS_LINES.get(key)
-    if line is None:
-        line = b"HTTP/1.1 %d %b\r\n" % key
-        if len(_STATUS_LINES) < _STATUS_LINES_MAX:
-            _STATUS_LINES[key] = line
-    return line

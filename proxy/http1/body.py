@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proxy.http1.head import CHUNKED, UNTIL_CLOSE, trailer_lines
+from proxy.http1.fields import trailer_lines
+from proxy.http1.head import CHUNKED, UNTIL_CLOSE
 
 # Bytes. Extensions carry nothing we know of; a long one only keeps a reader busy.
 MAX_CHUNK_LINE: Final = 4096
 # Bytes of all trailers together.
 MAX_TRAILERS: Final = 16 * 1024
 _CHUNK_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[^\x00-\x08\x0a-\x1f\x7f]*)?"
+    rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;[ \t]*+[!#$%&'*+\-.^_`|~0-9A-Za-z]++[^\x00-\x08\x0a-\x1f\x7f]*+)?"
 )
 
 

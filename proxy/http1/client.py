@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # there answers in milliseconds, and one that is not must not hold the request.
 CONNECT_TIMEOUT: Final = 1.0
 HANDSHAKE_TIMEOUT: Final = 5.0
+# Bytes kept of a server that speaks before anybody listens.
+MAX_EARLY: Final = 64 * 1024
 
 
 class ClientConnection:
@@ -45,6 +47,8 @@ class ClientConnection:
 
     __slots__ = (
         "_counted",
+        "_early",
+        "_early_end",
         "_forwarding",
         "_preface",
         "_secured",
@@ -60,12 +64,12 @@ class ClientConnection:
         "usable",
     )
 
-    def __init__(self, forwarding: Forwarding, endpoint: EndpointState) -> None:
+    def __init__(self, forwarding: Forwarding, endpoint: EndpointState, *, relayed: bool = False) -> None:
         loop = forwarding.loop
         self._forwarding = forwarding
         self._counted: OpenTransport | None = None
         self.endpoint = endpoint
-        self.heads = ResponseHeads(loop)
+        self.heads = ResponseHeads()
         self.exchange: Exchange | Tunnel | Relay | None = None
         self.transport: asyncio.Transport
         self.fileno = -1
@@ -73,6 +77,8 @@ class ClientConnection:
         self.usable = False
         self.blocked = False
         self.opened = self.idle_since = loop.time()
+        self._early: bytes | None = b"" if relayed else None
+        self._early_end = False
         self._secured = endpoint.endpoint.mesh != 0
         self._preface = encode_preface(endpoint.endpoint.port) if endpoint.endpoint.mesh else b""
 
@@ -95,6 +101,17 @@ class ClientConnection:
         self.transport.write(encode_preface(self.endpoint.endpoint.port, RAW))
         self._preface = b""
 
+    def take(self, relay: Relay | Tunnel) -> None:
+        """All that comes is ``relay``'s, and so is what has come since the connection was opened."""
+        self.exchange = relay
+        early, self._early = self._early, None
+        if early:
+            relay.response_received(early)
+            if len(early) > MAX_EARLY and self.exchange is relay:
+                self.transport.resume_reading()
+        if self._early_end and self.exchange is relay and not relay.response_ended():
+            self.transport.close()
+
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""
         if self._preface:
@@ -106,6 +123,11 @@ class ClientConnection:
         """Part of ``asyncio.Protocol``."""
         exchange = self.exchange
         if exchange is None:
+            if self._early is not None:
+                self._early += data
+                if len(self._early) > MAX_EARLY:
+                    self.transport.pause_reading()
+                return
             # Bytes nobody asked for would be taken for the next request's answer.
             self.endpoint.forget(self)
             self.close()
@@ -126,6 +148,9 @@ class ClientConnection:
 
     def eof_received(self) -> bool:
         """Part of ``asyncio.Protocol``."""
+        if self._early is not None:
+            self._early_end = True
+            return True
         self.usable = False
         if self.exchange is None:
             self.endpoint.forget(self)
@@ -184,10 +209,12 @@ class ClientConnection:
         self.transport.abort()
 
 
-async def open_connection(forwarding: Forwarding, endpoint: EndpointState) -> ClientConnection:
+async def open_connection(
+    forwarding: Forwarding, endpoint: EndpointState, *, relayed: bool = False
+) -> ClientConnection:
     """Open a connection to ``endpoint``; to a peer sidecar by mTLS, its identity checked before any byte is sent.
 
-    Raises ``Unavailable`` (connect-failure): nothing of a request was delivered.
+    ``relayed``: see ``Forwarding.open``. Raises ``Unavailable`` (connect-failure): nothing of a request was delivered.
     """
     target = endpoint.endpoint
     loop = forwarding.loop
@@ -199,7 +226,7 @@ async def open_connection(forwarding: Forwarding, endpoint: EndpointState) -> Cl
         async with asyncio.timeout(CONNECT_TIMEOUT if current is None else HANDSHAKE_TIMEOUT):
             sock = await _dial(loop, address)
             if current is None:
-                connection = ClientConnection(forwarding, endpoint)
+                connection = ClientConnection(forwarding, endpoint, relayed=relayed)
                 await loop.create_connection(lambda: cast("asyncio.Protocol", connection), sock=sock)
                 return connection
             return await _secure(forwarding, endpoint, sock, current)
@@ -251,7 +278,7 @@ async def _secure(
         peer = peer_of(transport, forwarding.trust_domain, datetime.now(UTC), federation=contexts.federation)
         if peer.identity != endpoint.endpoint.identity:
             raise PeerRejected(f"expected {endpoint.endpoint.identity}, got {peer.identity}")
-    except PeerRejected:
+    except Exception:  # whatever went wrong, nothing is sent to who is not known
         connection.abort()
         raise
     return connection

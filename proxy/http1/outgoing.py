@@ -29,10 +29,8 @@ class Outgoing:
         """The head: ``start`` are the pieces of its request line and of the headers that are not the client's."""
         head = self._head
         framing = b""
-        if head.length > 0:
-            framing = b"content-length: %d\r\n" % head.length
-        elif head.length == CHUNKED:
-            framing = b"transfer-encoding: chunked\r\n"
+        if head.length:
+            framing = head.framing
         elif head.upgrade:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
         elif head.method in ("POST", "PUT", "PATCH"):

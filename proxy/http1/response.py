@@ -1,75 +1,78 @@
-"""Heads of answers: what aiohttp's lenient response parser lets through is checked here. See ``proxy.http1.head``."""
+"""Heads of answers, as strict as those of requests. See ``proxy.http1.head``."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final, cast
-
-from aiohttp import http_exceptions
-from aiohttp.http_parser import HttpResponseParser
+import re
+from typing import Final
 
 from proxy.errors import BadResponse
-from proxy.http1.head import (
-    BROKEN,
-    CHUNKED,
+from proxy.http1.fields import (
     CONNECTION,
     ENCODING,
     EXPECT,
+    GRPC_STATUS,
     HOST,
     LENGTH,
-    MAX_HEAD,
     MAX_HEADERS,
-    NO_PAYLOAD,
     OURS,
     PLAIN,
-    TREATMENT,
-    UNTIL_CLOSE,
     UPGRADE,
-    treatment,
-    without_named,
+    BadField,
+    Field,
+    connection,
+    field,
+    remember,
 )
+from proxy.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE
 
-# What remains of a sound head without these is its line ends.
-_TEXT: Final = bytes(set(range(32, 256)) - {127}) + b"\t"
-_LINE_ENDS: Final = {b"\r\n" * count: count for count in range(2, MAX_HEADERS + 3)}
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.(\d) ([1-5]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+# Status lines seen; few different ones occur.
+_SEEN: Final[dict[bytes, StatusLine]] = {}
+_SEEN_MAX: Final = 256
+_SEEN_BYTES: Final = 128
+
+
+class StatusLine:
+    """``line`` is how it goes out; ``old``: the answer is one of HTTP/1.0."""
+
+    __slots__ = ("line", "old", "status")
+
+    def __init__(self, status: int, reason: bytes, *, old: bool = False) -> None:
+        self.status = status
+        self.old = old
+        self.line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 class ResponseHead:
-    """One response's head, checked; ``lines`` are the end-to-end headers as they go out.
+    """One response's head, checked; ``lines`` are the end-to-end headers as they go out, ``start`` its status line.
 
     ``length`` is in bytes, ``CHUNKED`` or ``UNTIL_CLOSE``, as announced: whether
-    there is a body at all also depends on the request (HEAD) and the status.
+    there is a body at all also depends on the request (HEAD) and the status. ``framing`` is the line that says
+    a length in bytes. ``grpc`` is the grpc-status of a call that failed before it had an answer, 0 without one.
     ``mesh`` has the ``smi-mesh-*`` headers, lower-case name → value.
     """
 
-    __slots__ = ("keep_alive", "length", "lines", "mesh", "reason", "status", "upgrade")
+    __slots__ = ("framing", "grpc", "keep_alive", "length", "lines", "mesh", "start", "status", "upgrade")
 
-    def __init__(self, status: int, reason: bytes) -> None:
-        self.status = status
-        self.reason = reason
-        self.keep_alive = True
+    def __init__(self, start: StatusLine) -> None:
+        self.status = start.status
+        self.start = start.line
+        self.keep_alive = not start.old
         self.length = UNTIL_CLOSE
+        self.framing = b""
+        self.grpc = 0
         self.lines: list[bytes] = []
         self.mesh: dict[bytes, bytes] | None = None
         self.upgrade = b""
 
 
 class ResponseHeads:
-    """The response parser of one upstream connection. ``partial`` is the beginning of a head that has come so far."""
+    """Reads the heads of one upstream connection. ``partial`` is the beginning of a head that has come so far."""
 
-    __slots__ = ("_parser", "partial")
+    __slots__ = ("partial",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.partial = b""
-        self._parser: Any = HttpResponseParser(
-            cast(Any, NO_PAYLOAD),
-            loop,
-            1 << 16,
-            max_line_size=MAX_HEAD,
-            max_field_size=MAX_HEAD,
-            max_headers=MAX_HEADERS,
-            response_with_body=False,
-        )
 
     def read(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
         """The next head in ``data`` and what follows it; None until it is whole. Raises ``BadResponse``."""
@@ -77,80 +80,77 @@ class ResponseHeads:
             data = self.partial + data
             self.partial = b""
         end = data.find(b"\r\n\r\n") + 4
+        if end > MAX_HEAD:
+            raise BadResponse("response head too large")
         if end >= 4:
-            return self.parse(data[:end]), data[end:]
+            return parse_response(data[:end]), data[end:]
         if len(data) > MAX_HEAD or b"\n\n" in data or b"\n\r\n" in data:
             raise BadResponse("unterminated response head")
         self.partial = data
         return None, b""
 
-    def parse(self, block: bytes) -> ResponseHead:
-        """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
-        line_count = _LINE_ENDS.get(block.translate(None, _TEXT))
-        if line_count is None:
-            raise BadResponse("control character, bare line end or too many headers in a response head")
-        try:
-            messages, _, _ = self._parser.feed_data(block)
-        except http_exceptions.HttpProcessingError as error:
-            raise BadResponse(type(error).__name__) from None
-        if len(messages) != 1:
-            raise BadResponse("malformed response head")
-        message = messages[0][0]
-        if len(message.raw_headers) != line_count - 2:
-            # Status line and empty line aside, one header a line: the parser joined folded ones.
-            raise BadResponse("folded header in a response head")
-        if not 100 <= message.code <= 599 or message.version.major != 1:
-            raise BadResponse("status or version out of range")
-        head = ResponseHead(message.code, message.reason.encode("utf-8", "surrogateescape"))
-        _sort_response_headers(head, message)
-        return head
 
-
-def _sort_response_headers(head: ResponseHead, message: Any) -> None:
-    lines = head.lines
-    encoding = b""
+def parse_response(block: bytes) -> ResponseHead:
+    """Read one head, a block ending in an empty line. Raises ``BadResponse``."""
+    lines = block.split(b"\r\n")
+    last = len(lines) - 2
+    if last > MAX_HEADERS + 1:
+        raise BadResponse("too many headers in a response head")
+    start = _SEEN.get(lines[0])
+    if start is None:
+        start = _read_status_line(lines[0])
+    head = ResponseHead(start)
+    kept = head.lines
+    encoding: bytes | None = None
     named = b""
-    for name, value in message.raw_headers:
-        kind = TREATMENT.get(name)
-        if kind is None:
-            kind = treatment(name)
-        if kind == PLAIN or kind == EXPECT or kind == HOST:  # noqa: SIM109 (quicker than a tuple, once per header)
-            lines.append(b"".join((name, b": ", value, b"\r\n")))
+    for number in range(1, last):
+        try:
+            one = field(lines[number])
+        except BadField:
+            raise BadResponse("malformed header in a response head") from None
+        kind = one.kind
+        if kind == PLAIN:
+            kept.append(one.line)
         elif kind == LENGTH:
-            if not value.isdigit() or (head.length >= 0 and head.length != int(value)):
+            if one.length < 0 or head.framing:
                 raise BadResponse("bad content-length")
-            head.length = int(value)
+            head.length = one.length
+            head.framing = one.line
         elif kind == CONNECTION:
-            named = named + b"," + value if named else value
+            named = named + b"," + one.value if named else one.value
         elif kind == ENCODING:
-            encoding = encoding + b"," + value if encoding else value
-        elif kind == UPGRADE:
-            head.upgrade = value
-        elif kind == OURS:
-            head.mesh = {**(head.mesh or {}), name.lower(): value}
-        elif kind == BROKEN:
-            raise BadResponse("malformed header name")
-    if encoding:
-        if head.length >= 0 or encoding.strip(b" \t").lower() != b"chunked" or message.version.minor == 0:
+            encoding = one.value if encoding is None else encoding + b"," + one.value
+        else:
+            _take_rare(head, one)
+    if encoding is not None:
+        if head.length >= 0 or encoding.lower() != b"chunked" or start.old:
             raise BadResponse("bad transfer-encoding")
         head.length = CHUNKED
-    if named != b"keep-alive":
-        _settle_keep_alive(head, message, named)
-
-
-def _settle_keep_alive(head: ResponseHead, message: Any, named: bytes) -> None:
     if named:
-        options = {option.strip(b" \t") for option in named.lower().split(b",")}
-        head.keep_alive = b"close" not in options and (message.version.minor == 1 or b"keep-alive" in options)
-        head.lines = without_named(head.lines, named)
-    else:
-        head.keep_alive = message.version.minor == 1
+        options = connection(named)
+        head.keep_alive = not options.close and (not start.old or options.keep_alive)
+        head.lines = options.kept(kept)
+    return head
 
 
-def grpc_status(head: ResponseHead) -> int:
-    """The grpc-status that a head carries (a call that failed before it had an answer); 0 for none."""
-    for line in head.lines:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"grpc-status" and value.strip().isdigit():
-            return int(value)
-    return 0
+def _read_status_line(line: bytes) -> StatusLine:
+    matched = _STATUS_LINE.fullmatch(line)
+    if matched is None:
+        raise BadResponse("malformed status line")
+    minor, status, reason = matched.groups()
+    start = StatusLine(int(status), reason or b"", old=minor == b"0")
+    remember(_SEEN, line, start, most=_SEEN_MAX, longest=_SEEN_BYTES)
+    return start
+
+
+def _take_rare(head: ResponseHead, one: Field) -> None:
+    kind = one.kind
+    if kind == EXPECT or kind == HOST:  # noqa: SIM109 (quicker than a tuple)
+        head.lines.append(one.line)
+    elif kind == GRPC_STATUS:
+        head.grpc = int(one.value) if one.value.isdigit() and len(one.value) < 4 else 0
+        head.lines.append(one.line)
+    elif kind == UPGRADE:
+        head.upgrade = one.value
+    elif kind == OURS:
+        head.mesh = {**(head.mesh or {}), one.name: one.value}

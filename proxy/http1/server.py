@@ -18,7 +18,7 @@ from proxy.connect import Connect
 from proxy.deadlines import NEVER
 from proxy.errors import BadRequest, Reason, Refusal
 from proxy.forward import Exchange
-from proxy.http1.head import MAX_HEAD, MAX_TARGET, RequestHeads
+from proxy.http1.head import MAX_HEAD, MAX_TARGET, parse_request
 from proxy.retry import MARK, SPENT
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ class ServerConnection:
         "_held",
         "_served",
         "_starving",
+        "_trusted",
         "_unflushed",
         "caller",
         "connect_authority",
         "deadline",
         "exchange",
         "forwarding",
-        "heads",
         "lingering",
         "port",
         "transport",
@@ -85,7 +85,7 @@ class ServerConnection:
         self.forwarding = forwarding
         self.caller = caller
         self.port = port
-        self.heads = RequestHeads(forwarding.loop, trusted=trusted)
+        self._trusted = trusted
         self.connect_authority = b""
         self.exchange: Exchange | Tunnel | Relay | None = None
         self.transport: asyncio.Transport
@@ -234,7 +234,7 @@ class ServerConnection:
             return False
         if end > MAX_HEAD:
             _check_partial(data[:end])
-        head = self.heads.parse(data[: end + 4])
+        head = parse_request(data[: end + 4], trusted=self._trusted)
         self._served = True
         exchange = Exchange(self, head) if head.method != "CONNECT" else Connect(self, head)
         self.exchange = exchange
@@ -334,8 +334,11 @@ class ServerConnection:
             self.deadline = self.forwarding.loop.time() + FLUSH_TIMEOUT
 
     def drain(self) -> None:
-        """The sidecar ends: close when idle; otherwise the answer under way says ``Connection: close``."""
-        if self.exchange is None and not self.lingering and not self._buffer:
+        """The sidecar ends: close when idle; otherwise the answer under way says ``Connection: close``.
+
+        On a connection just opened the first request is on its way: nobody would send it again elsewhere.
+        """
+        if self.exchange is None and self._served and not self.lingering and not self._buffer:
             self.finish()
 
     def answer(self, refusal: Refusal, *, head_only: bool, keep: bool, marked: bool = False) -> None:
@@ -348,7 +351,7 @@ class ServerConnection:
     def enter(self, authority: bytes) -> None:
         """What follows are requests to ``authority``, whatever CONNECT itself said of the connection's end."""
         self.connect_authority = authority
-        self.heads = RequestHeads(self.forwarding.loop, trusted=False)
+        self._trusted = False
 
     def hand_over(self, tunnel: Tunnel) -> None:
         """What came behind the request belongs to the tunnel that follows."""

@@ -76,10 +76,17 @@ def anchored(path: str) -> str:
     """Linkerd matches the whole path, SMI its beginning."""
     if path in ANY_PATH:
         return path
+    path = _unquoted(path)
     if "|" in path:
         return f"(?:{path})$"
     ends = path.endswith("$") and (len(path) - len(path[:-1].rstrip("\\"))) % 2 == 1
     return path if ends else f"{path}$"
+
+
+def _unquoted(path: str) -> str:
+    r"""With ``\E`` where a ``\Q`` has none: a pattern may end with a quotation, and then nothing could follow."""
+    escapes = re.finditer(r"\\Q(?:(?!\\E).)*(\\E)?|\\.", path, re.DOTALL)
+    return path + r"\E" if any(one[0].startswith(r"\Q") and not one[1] for one in escapes) else path
 
 
 def may_overlap(one: Requests, other: Requests) -> bool:

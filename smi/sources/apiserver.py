@@ -18,6 +18,9 @@ from typing import Any, Final, Self
 
 import aiohttp
 
+KUBECONFIG: Final = Path.home() / ".kube" / "config"
+"""Where kubectl looks, if nothing else is said."""
+
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 TOKEN_SECONDS: Final = 60.0
@@ -184,6 +187,14 @@ class _Token:
         return {"Authorization": f"Bearer {self._text}"}
 
 
+def _look_for(path: str | None) -> None:
+    """What reads kubeconfigs takes one that is not there for an empty one. Raises ``NoCluster``."""
+    named = path or os.environ.get("KUBECONFIG") or str(KUBECONFIG)
+    files = [path] if path else named.split(os.pathsep)
+    if not any(file and Path(file).expanduser().exists() for file in files):
+        raise NoCluster(f"there is no kubeconfig {named}: name another with --kubeconfig or KUBECONFIG")
+
+
 async def by_kubeconfig(path: str | None = None, context: str | None = None) -> Access:
     """The current context (or ``context``) of a kubeconfig file, ``KUBECONFIG`` or ``~/.kube/config``.
 
@@ -192,6 +203,7 @@ async def by_kubeconfig(path: str | None = None, context: str | None = None) -> 
     from kubernetes_asyncio.client import Configuration  # noqa: PLC0415
     from kubernetes_asyncio.config import ConfigException, load_kube_config  # noqa: PLC0415
 
+    _look_for(path)
     settings = Configuration()
     try:
         await load_kube_config(config_file=path, context=context, client_configuration=settings)

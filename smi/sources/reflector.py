@@ -48,8 +48,11 @@ GONE: Final = 410
 class Sink(Protocol):
     """Who is told. Objects are as the API server sends them."""
 
-    def listed(self, objects: list[Object]) -> None:
-        """The whole collection; what is not in it is no more."""
+    def page(self, objects: list[Object], *, first: bool) -> None:
+        """Some of the collection, the ``first`` of it or more: of a large one nobody need hold all at once."""
+
+    def listed(self) -> None:
+        """That was all of it; what was on no page since the first is no more."""
 
     def changed(self, thing: Object) -> None:
         """Added, or other than before."""
@@ -66,6 +69,7 @@ class Reflector:
     """Mirrors the collection at ``path`` (``/api/v1/services``) into ``sink`` for as long as it runs.
 
     ``absent``: whether a collection that does not exist counts as an empty one (a CRD that is not there).
+    ``labels``: a label selector; what it does not select is not there, as far as anybody here can tell.
     """
 
     def __init__(
@@ -75,12 +79,14 @@ class Reflector:
         sink: Sink,
         *,
         absent: bool = False,
+        labels: str = "",
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.path = path
         self.connected = False
         """Whether what is mirrored is current, as far as anybody can tell."""
         self._api, self._sink, self._absent, self._chance = api, sink, absent, chance
+        self._selected = {"labelSelector": labels} if labels else {}
         self._version = ""
         self._failures = 0
 
@@ -107,7 +113,8 @@ class Reflector:
             if not self._failures:
                 log.info("there is no %s yet", self.path)
             self._failures, self._version = 1, ""
-            self._sink.listed([])
+            self._sink.page([], first=True)
+            self._sink.listed()
             return MISSING_PAUSE
         pause = min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 16))
         level = log.warning if self._failures in (0, 4) else log.debug
@@ -116,18 +123,18 @@ class Reflector:
         return max(error.retry_after, pause * (1 - self._chance() / 2))
 
     async def _list(self) -> None:
-        objects: list[Object] = []
-        params = {"limit": str(PAGE)}
+        params = {"limit": str(PAGE), **self._selected}
         while True:
             page = await self._api.get(self.path, **params)
             kind, api_version = str(page.get("kind", "")).removesuffix("List"), page.get("apiVersion", "")
             # Items of a list do not say what they are.
-            objects += ({"kind": kind, "apiVersion": api_version, **item} for item in page.get("items") or ())
+            objects = [{"kind": kind, "apiVersion": api_version, **item} for item in page.get("items") or ()]
+            self._sink.page(objects, first="continue" not in params)
             meta = page.get("metadata", {})
             if not meta.get("continue"):
                 break
             params["continue"] = meta["continue"]
-        self._sink.listed(objects)
+        self._sink.listed()
         self._version = str(meta.get("resourceVersion", ""))
         self._well()
 
@@ -143,6 +150,7 @@ class Reflector:
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(int(seconds)),
+            **self._selected,
         }
         response = await self._api.stream(self.path, params, SILENCE)
         self._well()

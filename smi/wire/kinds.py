@@ -15,14 +15,16 @@ from smi.specs import HTTPRouteGroup, TCPRoute, UDPRoute
 from smi.split import TrafficSplit
 from smi.wire.access import Binding, FlatTarget, Target
 from smi.wire.core import WireConfigMap, WireNamespace, WireService, WireServiceAccount
+from smi.wire.slices import WireEndpointSlice
 from smi.wire.specs import TCP, UDP, Group
 from smi.wire.split import QuantitySplit, WholeSplit
 from smi.wire.workloads import Replicated, WirePod
-from smi.workloads import ConfigMap, Namespace, Service, ServiceAccount, Workload
+from smi.workloads import ConfigMap, EndpointSlice, Namespace, Service, ServiceAccount, Workload
 
 SmiObject = (
     Namespace
     | Service
+    | EndpointSlice
     | Workload
     | ConfigMap
     | TrafficSplit
@@ -67,6 +69,7 @@ OTHER_KINDS: Mapping[tuple[str, str], type[Convertible]] = {
     ("v1", "ServiceAccount"): WireServiceAccount,
     ("v1", "ConfigMap"): WireConfigMap,
     ("v1", "Service"): WireService,
+    ("discovery.k8s.io/v1", "EndpointSlice"): WireEndpointSlice,
     ("v1", "Pod"): WirePod,
     **{(version, kind): model for version, model in _REPLICATED.items() for kind in ("Deployment", "StatefulSet")},
     ("extensions/v1beta1", "Deployment"): Replicated,

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from smi.meta import Meta
-from smi.wire.base import Name, Wire
+from smi.names import shown
+from smi.wire.base import Name, Wire, refuse
 from smi.wire.containers import Volume, WireContainer
 from smi.wire.metadata import Labels, Object
 from smi.workloads import Container, Workload
@@ -39,9 +40,16 @@ class Template(Wire):
     spec: PodSpec
 
 
+class PodSelector(Wire):
+    """``selector``; whether its ``matchExpressions`` hold is not looked at."""
+
+    match_labels: dict[str, str] = Field(default_factory=dict)
+
+
 class ReplicatedSpec(Wire):
     """``spec`` of a Deployment or StatefulSet."""
 
+    selector: PodSelector = Field(default_factory=PodSelector)
     replicas: Annotated[int, Field(ge=0)] = 1
     service_name: str = ""
     template: Template
@@ -53,9 +61,22 @@ class Replicated(Object):
     spec: ReplicatedSpec
 
     def to_hub(self) -> Workload:
-        """The hub's object, its ``folder`` still empty."""
+        """The hub's object, its ``folder`` still empty.
+
+        Raises:
+            WireError: its selector is not for its own pods, which Kubernetes refuses.
+        """
         meta = self.metadata.to_meta()
         template = self.spec.template
+        for name, value in self.spec.selector.match_labels.items():
+            if template.metadata.labels.get(name) != value:
+                refuse(
+                    "spec",
+                    "selector",
+                    "matchLabels",
+                    name,
+                    message=f"{shown(value)} is not what the template's pods have",
+                )
         return Workload(
             kind=self.kind,
             meta=meta,

@@ -1,4 +1,4 @@
-"""The demos on a cluster, with the very manifests that local mode plays them with."""
+"""The demos on a cluster, with the very manifests that local mode plays them with: on one node and across two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from cluster import DEMOS, Place, eventually, place
+import yaml
+from cluster import APP_IMAGE, DEMOS, SCRIPTS, Place, eventually, nodes_for_pods, place, run
 
 pytestmark = pytest.mark.usefixtures("mesh")
 
@@ -21,9 +22,18 @@ def ask(
     return answers
 
 
+@pytest.fixture(scope="module", params=[1, 2], ids=["one node", "two nodes"])
+def nodes(request: pytest.FixtureRequest) -> list[str]:
+    """Where the pods of a demo are: callers and called on the same node, or on different ones."""
+    there = nodes_for_pods()
+    if len(there) < request.param:
+        pytest.skip(f"this cluster has {len(there)} node for pods")
+    return there[: request.param]
+
+
 @pytest.fixture(scope="module")
-def canary() -> Iterator[Place]:
-    with place("e2e-canary") as where:
+def canary(nodes: list[str]) -> Iterator[Place]:
+    with place("e2e-canary", nodes=nodes) as where:
         where.apply(*sorted((DEMOS / "canary").glob("*.yaml")))
         where.settled()
         yield where
@@ -45,10 +55,11 @@ def in_force(canary: Place, due: dict[str, int]) -> None:
     eventually(f"{due} is in force", lambda: ask(canary, "http://myweb-service/", 20) == few)
 
 
-def test_pods_are_injected_and_ready(canary: Place) -> None:
+def test_pods_are_injected_and_ready(canary: Place, nodes: list[str]) -> None:
     rows = canary.kubectl("get", "pods", "--no-headers").splitlines()
 
     assert [row.split()[1:3] for row in rows] == [["2/2", "Running"]] * 7
+    assert {pod["spec"]["nodeName"] for pod in canary.got("pods")["items"]} == set(nodes)
 
 
 def test_canary_by_per_cent(canary: Place) -> None:
@@ -64,16 +75,16 @@ def test_canary_by_per_cent(canary: Place) -> None:
         assert ask(canary, "http://myweb-service/", 1000) == due
 
 
-def test_header_canary() -> None:
-    with place("e2e-header-canary") as where:
+def test_header_canary(nodes: list[str]) -> None:
+    with place("e2e-header-canary", nodes=nodes) as where:
         where.apply(*sorted((DEMOS / "header-canary").glob("*.yaml")))
         where.settled()
         assert ask(where, "http://myweb-service/", 100) == {"Version 1": 100}
         assert ask(where, "http://myweb-service/", 100, Cookie="usertype=tester") == {"Version 2": 100}
 
 
-def test_retries() -> None:
-    with place("e2e-retries") as where:
+def test_retries(nodes: list[str]) -> None:
+    with place("e2e-retries", nodes=nodes) as where:
         where.apply(*sorted((DEMOS / "retries").glob("*.yaml")))
         where.settled()
         url = "http://retry-service/?failRate=50"
@@ -88,8 +99,8 @@ def test_retries() -> None:
         where.kubectl("annotate", "service/retry-service", "retry.smi-mesh.io/limit-", "retry.smi-mesh.io/budget-")
 
 
-def test_access() -> None:
-    with place("e2e-access") as where:
+def test_access(nodes: list[str]) -> None:
+    with place("e2e-access", nodes=nodes) as where:
         folder = DEMOS / "access"
         where.apply(folder / "app.yaml", folder / "a-and-b.yaml")
         where.settled()
@@ -99,13 +110,40 @@ def test_access() -> None:
         where.kubectl("delete", "-f", str(folder / "traffic-target.yaml"))
 
 
-def test_mutual_tls_is_seen() -> None:
-    """The server's sidecar counted who called, by certificate."""
-    with place("e2e-mtls") as where:
+@pytest.fixture(scope="module")
+def mtls(nodes: list[str]) -> Iterator[Place]:
+    with place("e2e-mtls", nodes=nodes) as where:
         where.apply(*sorted((DEMOS / "mtls").glob("*.yaml")))
         where.settled()
-        ask(where, "http://b/", 20, caller="deploy/a")
-        script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:4191/metrics').read().decode())"
-        metrics = where.exec("deploy/b", "python3", "-c", script, container="smi-mesh-proxy")
-        counted = [line for line in metrics.splitlines() if line.startswith("request_total") and 'tls="true"' in line]
-        assert any('client_id="spiffe://cluster.local/ns/e2e-mtls/sa/a"' in line for line in counted)
+        yield where
+
+
+def test_mutual_tls_is_seen(mtls: Place) -> None:
+    """The server's sidecar counted who called, by certificate."""
+    ask(mtls, "http://b/", 20, caller="deploy/a")
+    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:4191/metrics').read().decode())"
+    metrics = mtls.exec("deploy/b", "python3", "-c", script, container="smi-mesh-proxy")
+    counted = [line for line in metrics.splitlines() if line.startswith("request_total") and 'tls="true"' in line]
+    assert any('client_id="spiffe://cluster.local/ns/e2e-mtls/sa/a"' in line for line in counted)
+
+
+def test_between_pods_nothing_is_in_the_clear(mtls: Place) -> None:
+    """A pod with its node's network sees what goes to b and comes from it, there too, but not what is in it."""
+    b = mtls.got("pods", "-l", "app=b")["items"][0]
+    address, node = b["status"]["podIP"], b["spec"]["nodeName"]
+    marker = "a-marker-that-nobody-else-would-send"
+    container = {
+        "name": "c",
+        "image": APP_IMAGE,
+        "command": ["python3", "-c", (SCRIPTS / "capture.py").read_text("utf-8"), address, marker, "10"],
+        "securityContext": {"capabilities": {"add": ["NET_RAW"]}},
+    }
+    spec = {"hostNetwork": True, "nodeName": node, "restartPolicy": "Never", "containers": [container]}
+    watcher = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "watcher"}, "spec": spec}
+    mtls.kubectl("apply", "-f", "-", text=yaml.safe_dump(watcher))
+    eventually("it captures", lambda: "capturing" in run("kubectl", "-n", mtls.name, "logs", "watcher").stdout)
+    ask(mtls, f"http://b/{marker}", 50, caller="deploy/a", **{"X-Marker": marker})
+    mtls.kubectl("wait", "pod/watcher", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    seen = json.loads(mtls.kubectl("logs", "watcher").replace("capturing\n", ""))
+    assert seen["packets"] > 50
+    assert seen["seen"] == 0

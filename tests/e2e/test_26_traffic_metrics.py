@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from cluster import DEMOS, MESH, SCRIPTS, Place, eventually, got, kubectl, place, run, smi
 
 pytestmark = pytest.mark.usefixtures("mesh")
@@ -111,30 +110,8 @@ def test_headers_without_the_api_servers_certificate_are_worth_nothing(shop: Pla
     url = f"https://{address}{API}/namespaces/{shop.name}/deployments"
     script = (SCRIPTS / "pretend.py").read_text("utf-8")
     said = shop.exec("deploy/a", "python3", "-c", script, url, container="smi-mesh-proxy")
-    assert said.startswith("401 ")
-    assert '"kind": "Status"' in said
-
-
-def test_between_nodes_nothing_is_in_the_clear(shop: Place) -> None:
-    """A pod with its node's network sees the packets of b, but not what is in them."""
-    b = shop.got("pods", "-l", "app=b")["items"][0]
-    address, node = b["status"]["podIP"], b["spec"]["nodeName"]
-    marker = "a-marker-that-nobody-else-would-send"
-    container = {
-        "name": "c",
-        "image": "localhost/python:slim",
-        "command": ["python3", "-c", (SCRIPTS / "capture.py").read_text("utf-8"), address, marker, "10"],
-        "securityContext": {"capabilities": {"add": ["NET_RAW"]}},
-    }
-    spec = {"hostNetwork": True, "nodeName": node, "restartPolicy": "Never", "containers": [container]}
-    watcher = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "watcher"}, "spec": spec}
-    shop.kubectl("apply", "-f", "-", text=yaml.safe_dump(watcher))
-    eventually("it captures", lambda: "capturing" in run("kubectl", "-n", shop.name, "logs", "watcher").stdout)
-    shop.python("deploy/a", "ask", f"http://b/{marker}", "50", "GET", json.dumps({"X-Marker": marker}))
-    shop.kubectl("wait", "pod/watcher", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    seen = json.loads(shop.kubectl("logs", "watcher").replace("capturing\n", ""))
-    assert seen["packets"] > 50
-    assert seen["seen"] == 0
+    code, _, body = said.partition(" ")
+    assert (code, json.loads(body)["kind"]) == ("401", "Status")
 
 
 def test_after_the_window_there_are_zeros(shop: Place) -> None:

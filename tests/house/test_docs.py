@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
-DOCUMENTS = [HOUSE / "README.md", *sorted((HOUSE / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *(HOUSE / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((HOUSE / "docs").rglob("*.md")),
+]
 ROOMS = ("smi", "translator", "proxy", "conformance", "manifests", "tests", "benchmarks", "docs", ".ci")
 
 _PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(map(re.escape, ROOMS))})/[\w./*-]*\w/?)")

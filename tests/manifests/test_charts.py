@@ -38,6 +38,8 @@ CHANGED: dict[str, Any] = {
     "clusterDomain": "cluster.example",
     "logLevel": 'de"bug\\ é: #',
     "proxyLogLevel": "warning",
+    "metricsBackend": "prometheus",
+    "prometheusUrl": "https://mimir.example:8443/prometheus",
     "cpuRequest": "1",
     "memoryRequest": "1e3",
 }
@@ -48,7 +50,7 @@ FLAGS = {"ha": "--ha", "disableMtls": "--disable-mtls"}
 CASES: list[dict[str, Any]] = [
     {},
     CHANGED,
-    *({key: value} for key, value in CHANGED.items()),
+    *({key: value} for key, value in CHANGED.items() if key != "metricsBackend"),
     *(
         {
             key: value

@@ -16,7 +16,7 @@ DENIED = Verdict(Reason.DENIED, "no", False)
 def noted(*requests: tuple[str, str], caller: str = A, verdict: Verdict = FINE) -> Audit:
     auditor = Auditor()
     for method, target in requests:
-        auditor.note(caller, 8080, RequestHead(method, target.encode(), ()), verdict)
+        auditor.note(caller, 8080, RequestHead(method, target.encode()), verdict)
     return auditor.shown()
 
 
@@ -32,7 +32,7 @@ def test_paths_are_canonical_and_without_query() -> None:
 def test_what_policy_would_refuse_is_told_apart() -> None:
     auditor = Auditor()
     for verdict in (FINE, DENIED, DENIED):
-        auditor.note("", 8080, RequestHead("GET", b"/", ()), verdict)
+        auditor.note("", 8080, RequestHead("GET", b"/"), verdict)
     assert auditor.shown().seen == (Seen(port=8080, method="GET", path="/", requests=3, denied=2),)
 
 

@@ -17,7 +17,7 @@ TWIN = Caller(OWN)
 
 def asked(method: str = "GET", path: str = "/") -> RequestHead:
     """A request's head."""
-    head = RequestHead(method, path.encode(), ())
+    head = RequestHead(method, path.encode())
     head.policy_path = path
     return head
 

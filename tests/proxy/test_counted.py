@@ -136,6 +136,7 @@ def test_an_answer_that_breaks_off_is_a_failure() -> None:
             client = await mesh.client()
             client.send(GET)
             upstream = await app.accepted()
+            await upstream.until(b"\r\n\r\n")
             upstream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
             await client.until(b"half")
             upstream.abort()

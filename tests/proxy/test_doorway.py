@@ -30,6 +30,9 @@ from proxy.contract.config import (
     spiffe_id,
 )
 from proxy.doorway import FIRST_BYTES
+from proxy.endpoints import EndpointState
+from proxy.forwarding import Forwarding
+from proxy.http1.client import ClientConnection
 from proxy.original import parsed
 from proxy.sidecar import Sidecar as Running
 
@@ -183,6 +186,34 @@ def test_a_server_may_speak_first(monkeypatch: pytest.MonkeyPatch, protocol: str
     play(scene)
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_a_server_says_before_anybody_listens_is_not_lost(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    real = Forwarding.open
+
+    async def late(self: Forwarding, target: EndpointState, *, relayed: bool = False) -> ClientConnection:
+        connection = await real(self, target, relayed=relayed)
+        for _ in range(2000):  # the loop goes round, and what has come is delivered
+            await asyncio.sleep(0)
+        return connection
+
+    class Hasty(Place):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if ends:
+                writer.write(self.greeting)
+                writer.close()
+            else:
+                await super().serve(reader, writer)
+
+    async def scene() -> None:
+        place = Hasty(b"220 ready\r\n")
+        async with sidecars(monkeypatch, place, itself) as (outbound, _):
+            monkeypatch.setattr(Forwarding, "open", late)
+            expected = b"220 ready\r\n" if ends else b"220 ready\r\necho QUIT"
+            assert await said(outbound, b"QUIT", first=11) == expected
+
+    play(scene)
+
+
 def test_http_is_told_by_its_first_bytes_and_goes_by_its_destination_not_by_its_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -212,6 +243,24 @@ def test_http_is_still_http_when_the_sidecar_comes_late_to_read_it(monkeypatch: 
             writer.close()
 
     uvloop.run(scene())
+
+
+def test_where_clients_have_spoken_http_a_silent_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        place = Place()
+        async with sidecars(monkeypatch, place, virtual) as (outbound, _):
+            request = b"GET /x HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
+            assert (await said(outbound, request)).startswith(b"HTTP/1.1 200")
+            monkeypatch.setattr(doorway, "FIRST_BYTES", 0.0)
+            reader, writer = await asyncio.open_connection(HOST, outbound)
+            for _ in range(1000):
+                await asyncio.sleep(0)  # the sidecar has accepted, and waits
+            writer.write(request)
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            assert all(heard.startswith(b"GET /x HTTP/1.1\r\nhost: web\r\n") for heard in place.heard), "not relayed"
+            writer.close()
+
+    play(scene)
 
 
 def test_what_is_not_of_the_mesh_is_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,8 @@ def test_a_backend_that_cannot_be_reached_leaves_its_requests_to_the_others() ->
 def test_a_connection_that_ended_before_its_request_was_written_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end came while the task that opened it waited for its turn."""
 
-    async def opened_and_ended(*arguments: Any) -> ClientConnection:
-        connection = await open_connection(*arguments)
+    async def opened_and_ended(*arguments: Any, relayed: bool = False) -> ClientConnection:
+        connection = await open_connection(*arguments, relayed=relayed)
         if arguments[1].endpoint.pod == "shy":
             await eventually(lambda: not connection.usable)
         return connection

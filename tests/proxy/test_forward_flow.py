@@ -68,7 +68,7 @@ def test_a_big_request_waits_for_a_slow_upstream_and_arrives_whole(chunked: bool
             upstream.transport.pause_reading()
             client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (BIG, body) if chunked else body)
             [down] = mesh.downstreams()
-            await eventually(lambda: down._held)
+            await eventually(lambda: down._held and down.exchange.up)
             assert down.exchange.up.transport.get_write_buffer_size() < HELD
             upstream.transport.resume_reading()
             if chunked:
@@ -127,8 +127,8 @@ def test_a_request_larger_than_what_is_kept_waits_for_its_connection() -> None:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel takes next to nothing of what goes to upstreams."""
 
-    async def opened(*arguments: Any) -> ClientConnection:
-        connection = await open_connection(*arguments)
+    async def opened(*arguments: Any, relayed: bool = False) -> ClientConnection:
+        connection = await open_connection(*arguments, relayed=relayed)
         sock = connection.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         return connection
@@ -153,7 +153,7 @@ def test_an_upstream_that_does_not_read_a_first_write_holds_the_client(narrow: N
             client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % BIG, block(BIG))
             upstream = await app.accepted()
             [down] = mesh.downstreams()
-            await eventually(lambda: down._held)
+            await eventually(lambda: down._held and down.exchange.up)
             assert down.exchange.up.transport.get_write_buffer_size() < HELD + REPLAY_LIMIT
             upstream.transport.resume_reading()
             await upstream.until(b"\r\n\r\n")
@@ -172,7 +172,7 @@ def test_an_upstream_that_answers_before_it_has_read_is_not_used_again(narrow: N
             client.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % size, block(size))
             upstream = await app.accepted()
             [down] = mesh.downstreams()
-            await eventually(lambda: down.exchange.request_done and down.exchange.up.blocked)
+            await eventually(lambda: down.exchange.request_done and down.exchange.up and down.exchange.up.blocked)
             upstream.send(OK)
             await client.got(OK)
             client.send(GET)

@@ -184,6 +184,24 @@ def test_draining_lets_requests_end_and_closes_what_is_idle() -> None:
     play(scene())
 
 
+def test_draining_answers_the_first_request_of_a_connection_just_opened() -> None:
+    async def scene() -> None:
+        async with App() as app, playing(to(app)) as mesh:
+            client = await mesh.client()
+            await eventually(mesh.downstreams)
+            mesh.stop.set()
+            [down] = mesh.downstreams()
+            await eventually(lambda: down.forwarding.draining)
+            client.send(GET)
+            upstream = await app.accepted()
+            await upstream.got(SENT)
+            upstream.send(OK)
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+    play(scene())
+
+
 def test_draining_answers_what_was_pipelined() -> None:
     async def scene() -> None:
         async with App() as app, playing(to(app)) as mesh:

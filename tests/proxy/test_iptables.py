@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,25 @@ def test_the_kernel_takes_the_rules_twice_and_has_them_once() -> None:
     assert rules.index("-A SMI_OUTBOUND -m owner --uid-owner 2102 -j RETURN") < rules.index(
         "-A SMI_OUTBOUND -p tcp -j REDIRECT --to-ports 4140"
     )
+
+
+@pytest.mark.skipif(not ALONE, reason="needs root, unshare and iptables: the kernel's own rules were not tried")
+def test_init_leaves_a_note_and_ends_when_the_sidecar_is_ready(tmp_path: Path) -> None:
+    """The sidecar's part is played by a file server: ready is who has a file of that name."""
+    served, state = tmp_path / "served", tmp_path / "state"
+    served.mkdir()
+    state.mkdir()
+    script = f"""
+        ip link set lo up
+        {sys.executable} -m http.server 4191 --bind 127.0.0.1 --protocol HTTP/1.1 -d {served} 2>/dev/null &
+        {sys.executable} -m proxy init --state {state} >&2 & init=$!
+        until [ -s {state}/redirected ]; do sleep 0.01; done
+        iptables -t nat -S OUTPUT
+        kill -0 $init && touch {served}/ready && wait $init && stat -Lc %i /proc/self/ns/net
+        kill %1
+    """
+    done = subprocess.run(["unshare", "-n", "bash", "-c", script], capture_output=True, text=True, check=False)
+
+    rules, namespace = done.stdout.strip().rsplit("\n", 1)
+    assert "-A OUTPUT -p tcp -j SMI_OUTBOUND" in rules, done.stderr
+    assert (state / "redirected").read_text() == namespace

@@ -8,9 +8,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 from eventually import eventually
-from wire import OK, App, Playing, play, playing, to
+from wire import OK, App, Playing, play, playing, split, to
 
-from proxy.contract.config import Config, Host
+from proxy.contract.config import Cluster, Config, Host
 from proxy.errors import Reason, Unavailable
 
 GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -140,6 +140,33 @@ def test_what_is_no_name_is_not_asked_for(host: bytes) -> None:
             answer = await mesh.ask(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
             assert (answer.status, answer.reason) == (502, "egress")
             assert controller.asked == []
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("host", "share"),
+    [(b"web", 5), (b"web.default.svc.cluster.local:8080", 5), (b"10.9.9.9:8080", 0), (b"other", 0), (b"web:80", 0)],
+)
+def test_at_the_address_of_a_pod_its_headless_service_is_split_if_the_request_names_it(host: bytes, share: int) -> None:
+    """Within CONNECT it is as where the kernel redirects: the connection says where it goes, each request its Host."""
+    pod, key = "10.9.9.9", "pod:10.9.9.9:8080"
+
+    async def scene() -> None:
+        async with App(lambda _: OK) as own, App(lambda _: OK) as first, App(lambda _: OK) as second:
+            config = split((1, [first]), (1, [second]))
+            answer = Host(pod={8080: key}, headless={8080: ("default/web:80",)})
+            clusters = {**config.clusters, key: Cluster(endpoints=(own.endpoint,))}
+            config = msgspec.structs.replace(config, hosts={pod: answer}, clusters=clusters)
+            async with playing(config) as mesh:
+                client = await mesh.client()
+                client.send(b"CONNECT 10.9.9.9:8080 HTTP/1.1\r\nHost: 10.9.9.9:8080\r\n\r\n")
+                await client.got(b"HTTP/1.1 200 OK\r\n\r\n")
+                for _ in range(10):
+                    client.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+                    await client.got(OK)
+                heard = [len(app.requests) for app in (own, first, second)]
+                assert heard == [10 - 2 * share, share, share]
 
     play(scene())
 

@@ -208,7 +208,7 @@ def test_from_the_pods_yaml_to_the_servers_answer(healthy: int) -> None:
         "livenessProbe": {"grpc": {"port": healthy, "service": "down"}},
     }
     spec = injected({"spec": {"containers": [container]}}, {}, Injected(), "")["spec"]
-    (told,) = (one["value"] for one in spec["initContainers"][1]["env"] if one["name"] == SETTINGS_OF_A_SIDECAR)
+    (told,) = (one["value"] for one in spec["initContainers"][0]["env"] if one["name"] == SETTINGS_OF_A_SIDECAR)
     probes = msgspec.json.decode(told, type=File).sidecar.probes
     admin = free_port()
     listeners = Listeners(address=HERE, outbound=free_port(), mesh=0, admin=admin)

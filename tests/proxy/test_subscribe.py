@@ -74,6 +74,11 @@ def test_a_delta_changes_only_what_it_names() -> None:
         (encode(Push(version=6)), "version 6 is not newer"),
         (encode(Push(version=8, base=7, services=DANGLING)), "there is no cluster 'shop/api:80'"),
         (encode(Push(version=8, base=7, clusters={"shop/web:80": None})), "there is no cluster 'shop/web:80'"),
+        (encode(Push(version=8, base=7, weights={"shop/web": (1,)})), "1 weights are too many"),
+        (
+            encode(Push(version=8, base=7, weights={"shop/api": (1,)})),
+            "service shop/api: 1 weights, and it is not there",
+        ),
     ],
 )
 def test_refused_with_a_reason(frame: bytes, reason: str) -> None:

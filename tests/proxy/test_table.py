@@ -279,3 +279,59 @@ def test_what_a_table_refers_to() -> None:
     table = build()
 
     assert list(table.wheels()) == [("default/web:80", "default/canary")]
+
+
+HEADLESS = replace(
+    CONFIG,
+    hosts={
+        **CONFIG.hosts,
+        "127.80.0.1": Host(pod={8080: "pod:127.80.0.1:8080"}, headless={8080: ("default/web:80",)}),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("authority", "name"),
+    [
+        (b"web", "default/web:80"),
+        (b"web:8080", "default/web:80"),
+        (b"WEB.default.svc.cluster.local.:8080", "default/web:80"),
+        (b"web.default.svc", "default/web:80"),
+        (b"web:80", "127.80.0.1:8080"),
+        (b"web.other", "127.80.0.1:8080"),
+        (b"web-0.web", "127.80.0.1:8080"),
+        (b"127.80.0.1:8080", "127.80.0.1:8080"),
+        (b"example.org", "127.80.0.1:8080"),
+        (b"", "127.80.0.1:8080"),
+    ],
+)
+def test_at_a_pods_address_a_host_counts_that_names_its_headless_service(authority: bytes, name: str) -> None:
+    """The port is the connection's: 8080 is what the Service's 80 leads to, and not the Service's own 8080."""
+    table = Table(HEADLESS, lasting(), "")
+    pod = table.route(b"127.80.0.1:8080", 80, "default", "cluster.local")
+    assert isinstance(pod, PortRoute)
+    assert table.meant(pod, authority, "default", "cluster.local").name == name
+
+
+def test_a_headless_service_that_is_not_there_makes_no_table() -> None:
+    hosts = {"127.80.0.1": Host(pod={8080: "pod:127.80.0.1:8080"}, headless={8080: ("default/none:80",)})}
+    with pytest.raises(ConfigRejected, match="port 80 of service default/none"):
+        Table(replace(CONFIG, hosts=hosts), lasting(), "")
+
+
+def refused(*weights: int) -> str:
+    """What is said on a port on which the split has backends of these weights left, each with an endpoint."""
+    backends = tuple(Backend(service="default/v1", cluster="default/v1:80", weight=weight) for weight in weights)
+    port = Port(cluster="default/web:80", rules=(Rule(split="default/canary", backends=backends),))
+    config = replace(CONFIG, services={"default/web": Service(ports={80: port})}, hosts={})
+    route = Table(config, lasting(), "x").route(b"web", 80, "default", "cluster.local")
+    assert isinstance(route, PortRoute)
+    return str(route.rules[0].unready())
+
+
+def test_what_is_said_of_a_split_without_a_backend_is_true_where_backends_merely_lack_the_port() -> None:
+    """The config has those alone that exist with the port: of others' weights nothing can be said."""
+    assert refused(0, 0) == (
+        "503 weights-zero: no backend of TrafficSplit default/canary that exists with this port has a weight above 0"
+    )
+    assert refused() == "503 no-service: no backend of TrafficSplit default/canary exists with this port"

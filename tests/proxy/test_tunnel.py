@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from eventually import eventually
 from wire import OK, App, End, Playing, play, playing, to
+
+from proxy.endpoints import EndpointState
+from proxy.forwarding import Forwarding
+from proxy.http1.client import ClientConnection
 
 ASKED = b"GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 FORWARDED = (
@@ -362,6 +368,30 @@ def test_a_tunnel_never_takes_a_connection_that_spoke_http() -> None:
             second.send(b"hi")
             await client.got(b"hi")
             client.abort()
+
+    play(scene())
+
+
+def test_a_tunnel_that_nobody_waits_for_any_more_is_no_connection_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, gone = Forwarding.open, asyncio.Event()
+
+    async def late(self: Forwarding, target: EndpointState, *, relayed: bool = False) -> ClientConnection:
+        connection = await real(self, target, relayed=relayed)
+        if relayed:
+            await gone.wait()
+        return connection
+
+    async def scene() -> None:
+        async with App() as world, playing(to(), egress=True) as mesh:
+            monkeypatch.setattr(Forwarding, "open", late)
+            client = await mesh.client()
+            authority = b"127.0.0.1:%d" % world.port
+            client.send(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (authority, authority))
+            upstream = await world.accepted()
+            client.abort()
+            await eventually(lambda: not mesh.sidecar._outbound.connections)
+            gone.set()
+            await upstream.wait(lambda: upstream.ended, "the end")
 
     play(scene())
 

@@ -11,7 +11,8 @@ import pytest
 from pair import ALLOW, Joined, paired
 from wire import OK, App, End, play
 
-GET = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n"
+"""Nothing that would be sent again where an answer breaks off before its head has got through."""
 
 
 def answer(*lines: str, body: str = "", start: str = "HTTP/1.1 200 OK") -> bytes:
@@ -85,7 +86,7 @@ REFUSED: dict[str, list[bytes]] = {
 async def asked(mesh: Joined, app: App, client: End, said: bytes) -> End:
     """The application's end of a connection on which ``said`` has been answered."""
     there = len(app.ends)
-    client.send(GET)
+    client.send(POST)
     upstream = app.ends[-1] if there and not app.ends[-1].ended else await app.accepted()
     await upstream.until(b"\r\n\r\n")
     upstream.send(said)
@@ -130,10 +131,6 @@ PASSED: dict[str, tuple[bytes, bytes]] = {
     "other alphabets": (
         answer(CL2, "X: \xe9", body="hi", start="HTTP/1.1 200 Sch\xf6n"),
         answer("X: \xe9", "content-length: 2", body="hi", start="HTTP/1.1 200 Sch\xf6n"),
-    ),
-    "204 with a length": (
-        answer("Content-Length: 2", start="HTTP/1.1 204 No Content"),
-        answer(start="HTTP/1.1 204 No Content"),
     ),
     "304 with a length": (
         answer("Content-Length: 2", start="HTTP/1.1 304 Not Modified"),

@@ -214,6 +214,24 @@ def admin(address: str, method: str, path: str) -> http.client.HTTPResponse:
     return answer
 
 
+@pytest.mark.parametrize("path", ["/live", "/status", "/metrics", "/config", "/audit", "/probe/x"])
+def test_the_admin_port_tells_nothing_to_a_page_from_elsewhere(world: LocalWorld, path: str) -> None:
+    """DNS rebinding: a name of somebody's own leads to the pod, and a browser takes the answer for his."""
+    address = world.address("b")
+    for host in ("evil.example", "evil.example:4191", f"{address}.evil.example"):
+        status, said = under(host, address, path)
+        assert (status, b"the Host must be" in said) == (403, True)
+    for host in (f"{address}:4191", "localhost:4191", "b", "b.default.svc.cluster.local"):
+        assert under(host, address, path)[0] in (200, 404)
+
+
+def under(host: str, address: str, path: str) -> tuple[int, bytes]:
+    with contextlib.closing(http.client.HTTPConnection(address, 4191, timeout=15)) as connection:
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
 def test_what_the_admin_port_shows_holds_no_key(world: LocalWorld) -> None:
     address = world.address("b")
     for path in ("/config", "/status", "/metrics"):

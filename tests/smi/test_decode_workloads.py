@@ -304,3 +304,22 @@ def test_faults() -> None:
         "m.yaml:25: spec.type: `Loadbalancer` is not known here, did you mean `LoadBalancer`?",
         "m.yaml:26: spec.ports[0].targetPort: `HTTP` is not a valid name: " + LABEL_RULE,
     ]
+
+
+def test_a_selector_of_other_pods_than_the_templates() -> None:
+    """Kubernetes refuses it, too; one that asks for less than the labels that the pods have is right."""
+    assert problems_of(
+        """\
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: web}
+        spec:
+          selector:
+            matchLabels:
+              tier: front
+              app: wbe
+          template:
+            metadata: {labels: {app: web, tier: front, more: "1"}}
+            spec: {containers: [{name: a}]}
+        """
+    ) == ["m.yaml:8: spec.selector.matchLabels.app: `wbe` is not what the template's pods have"]

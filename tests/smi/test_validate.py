@@ -243,6 +243,56 @@ def test_bindings(schemes: str, expected: list[str]) -> None:
     assert doubts(f"{head}spec: {{schemes: {schemes}}}\n") == [f"m.yaml:{line}" for line in expected]
 
 
+def slice_of(service: str, rest: str = "") -> str:
+    label = f"labels: {{kubernetes.io/service-name: {service}}}" if service else ""
+    return f"""\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: x
+  {label}
+addressType: IPv4
+ports:
+- {{port: 80}}
+{rest}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: picks}}, spec: {{selector: {{a: b}}, ports: [{{port: 80}}]}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: bare}}, spec: {{ports: [{{port: 80}}, {{port: 5, name: x}}]}}}}
+"""
+
+
+LABEL = "m.yaml:5: metadata.labels[kubernetes.io/service-name]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (slice_of("bare", "- {port: 5, name: x}"), []),
+        (slice_of(""), ["m.yaml:4: metadata: no label kubernetes.io/service-name: it is no Service's"]),
+        (slice_of("none"), [f"{LABEL}: there is no Service default/none"]),
+        (
+            slice_of("picks"),
+            [f"{LABEL}: Service default/picks has a selector: its pods are called, not these endpoints"],
+        ),
+        (
+            slice_of("bare").replace("IPv4", "FQDN"),
+            ["m.yaml:6: addressType: names mean nothing in a slice: its endpoints are left out"],
+        ),
+        (
+            slice_of("bare", "- {port: 6, name: y}\n- {port: 7, protocol: UDP}"),
+            [
+                "m.yaml:9: ports[1].name: Service default/bare has no TCP port named `y`: 6 is left out",
+                "m.yaml:10: ports[2]: Service default/bare has no UDP port without a name: 7 is left out",
+            ],
+        ),
+    ],
+    ids=("nothing", "no label", "no Service", "selector", "names", "ports"),
+)
+def test_slices(text: str, expected: list[str]) -> None:
+    assert doubts(text) == expected
+
+
 def test_an_object_of_unknown_origin() -> None:
     snapshot = Snapshot(objects=snapshot_of(TARGET.replace("name: ports", "name: gone")).objects)
     (warning,) = lint(snapshot)

@@ -96,7 +96,11 @@ def test_aliases_and_merges() -> None:
     ("text", "flaw"),
     [
         ("a: 1\nb: c: d\n", (2, "yaml", "mapping values are not allowed in this context")),
-        ("a:\n\tb: 2\n", (2, "yaml", "found character that cannot start any token")),
+        ("a:\n\tb: 2\n", (2, "yaml", "a tab cannot stand here: YAML is indented with spaces")),
+        ("a: 1\r\tb: 2\r\t@", (2, "yaml", "found a tab character that violates indentation")),
+        ("\x85@", (2, "yaml", "found character that cannot start any token")),
+        ("\r\t@", (2, "yaml", "a tab cannot stand here")),
+        ("a:\n  b: @x\n", (2, "yaml", "found character that cannot start any token")),
         ("a: 1\nb: [1, 2\n", (2, "yaml", "did not find expected ',' or ']'")),
         ("a: 1\nb: 'x\n", (2, "yaml", "found unexpected end of stream")),
         ("a: 1\nspe\nc: 2\n", (2, "yaml", "could not find expected ':'")),

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from eventually import eventually
 
 from proxy.contract.config import Config, File, Host, Listeners, Sidecar, TlsFiles
 from proxy.contract.messages import Hello, Nack
@@ -176,6 +177,36 @@ def test_only_reading(known: Known, method: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/v1/pods", "/apis/apps/v1", "/apis/metrics.smi-spec.io/v9", "/api/%0A"]
+)
+def test_clients_of_kubernetes_are_refused_by_a_status(known: Known, path: str) -> None:
+    async def main() -> None:
+        enter(known)
+        async with api(known) as client:
+            for method, code in [("GET", 404), ("POST", 405), ("DELETE", 405)]:
+                status, text = await client.ask(path, method)
+                said = json.loads(text)
+                assert (status, said["kind"], said["code"]) == (code, "Status", code)
+
+    asyncio.run(main())
+
+
+def test_kubectl_learns_whether_there_is_a_namespace(known: Known) -> None:
+    """It asks when something in it is not found, and tells its user what this says."""
+
+    async def main() -> None:
+        async with api(known) as client:
+            assert (await client.ask("/api/v1/namespaces/shop"))[0] == 503
+            enter(known)
+            shop = await client.json("/api/v1/namespaces/shop")
+            assert shop == {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}}
+            status, text = await client.ask("/api/v1/namespaces/nowhere")
+            assert (status, json.loads(text)["message"]) == (404, 'namespaces "nowhere" not found')
+
+    asyncio.run(main())
+
+
 def test_health_is_that_the_sources_have_been_read(known: Known) -> None:
     async def main() -> None:
         async with api(known) as client:
@@ -242,7 +273,7 @@ def test_sidecars(known: Known) -> None:
         reconciler = known.reconciler
         reconciling = asyncio.create_task(reconciler.run())
         subscriber = reconciler.subscribers["shop/web-0"]
-        await subscriber.changed.wait()
+        await eventually(lambda: subscriber.slot.desired)
         async with api(known) as client:
             before = await client.only("/debug/sidecars")
             assert before["acknowledged"] == 0

@@ -190,7 +190,7 @@ class Mesh:
         office = Office()
         reconciler = Reconciler(lambda *_: Compiled(config=Config()))
         publisher = Publisher(reconciler, self.authority, office.collector)
-        async with listening(self.authority, publisher.handle, self.port):
+        async with listening(self.authority, publisher, self.port):
             yield office
 
     @asynccontextmanager

@@ -69,7 +69,6 @@ class Mesh:
             pid=os.getpid(),
             api_port=free_port(),
             directories=(str(self.manifests),),
-            subnet="127.0.0",
             control_address="127.0.0.1",
             control_port=free_port(),
         )

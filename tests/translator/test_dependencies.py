@@ -39,6 +39,7 @@ def everything(world: World) -> list[Named]:
     return [
         *(thing for _, thing in smi_objects(world)),
         *objects.services.values(),
+        *objects.slices.values(),
         *objects.namespaces.values(),
     ]
 

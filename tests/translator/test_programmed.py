@@ -13,9 +13,6 @@ from translator.compiler import Compiled
 from translator.dependencies import ObjectVersion
 from translator.publish import Slot
 from translator.reconcile import Refusal, Subscriber
-from translator.world import World
-
-WORLD = World.of()
 
 
 def split(generation: int) -> ObjectVersion:
@@ -35,7 +32,7 @@ class Sidecar:
 
     def offered(self, number: int, generation: int) -> None:
         compiled = Compiled(config=config(number), objects=frozenset({split(generation)}))
-        self.subscriber.offer(compiled, WORLD, urgent=False)
+        self.subscriber.offer(compiled, urgent=False)
 
     def sent(self) -> int:
         self.time += 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proxy.contract.config import Cluster, Config, Endpoint, Host
 from proxy.contract.messages import Hello, Nack, Push
 from proxy.contract.patch import digest, patched
@@ -31,6 +33,16 @@ def test_a_sidecar_that_runs_on_the_very_same_gets_nothing() -> None:
     slot.offer(config(2))
     push = slot.take(0.0)
     assert (push.version, push.base) == (42, 41)
+
+
+@pytest.mark.parametrize("version", [2**64 - 1, -(2**63)])
+def test_a_version_that_nobody_counts_to_is_not_gone_on_from(version: int) -> None:
+    """By the next pod of that name least of all: its numbers would have no place in a frame."""
+    slot = Slot(Hello(version=version, digest=digest(config(1))))
+    slot.offer(config(1))
+    push = slot.take(0.0)
+    assert (push.version, push.base) == (1, 0)
+    assert Slot(Hello(), floor=slot.version).version == 1
 
 
 def test_a_new_sidecar_with_an_empty_config_gets_a_version_too() -> None:

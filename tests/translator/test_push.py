@@ -4,93 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
 import aiohttp
 import pytest
-from control import ACCOUNT, NAMESPACE, Applied, contexts, listening, sidecar, subscribed, wire
+from control import NAMESPACE, Applied, contexts, sidecar, subscribed, wire
 from eventually import eventually
-from msgspec.structs import replace
+from pushing import Control, config, pod, ports, run
 
 from proxy.contract.config import Cluster, Config, Endpoint, Host
 from proxy.contract.messages import Ack, Ask, Hello, Nack, Push, encode
 from proxy.errors import ConfigRejected
 from proxy.subscribe import STREAM_PATH, Subscription
 from proxy.tls import control_context
-from smi.meta import Meta
 from smi.workloads import Pod
-from translator.collect import Collector
 from translator.compiler import Compiled
 from translator.identity.authority import Authority
 from translator.identity.rollout import SidecarTrust
 from translator.publish import PUSHES_AT_ONCE
-from translator.push import ACK_SECONDS, Publisher
-from translator.reconcile import MAX_HOSTS, MAX_REASON_CHARS, Reconciler, Subscriber
-from translator.traffic import Traffic
+from translator.reconcile import MAX_HOSTS, MAX_REASON_CHARS
+from translator.stream import ACK_SECONDS
 from translator.world import World
-
-PODS = ("web-0", "web-1", "web-2")
-
-
-def config(number: int) -> Config:
-    return Config(clusters={"shop/web:80": Cluster(endpoints=(Endpoint(ip="10.0.0.1", port=number),))})
-
-
-def pod(name: str, account: str = ACCOUNT) -> Pod:
-    return Pod(meta=Meta(name=name, namespace=NAMESPACE), ip="127.80.0.2", service_account=account, mesh_port=4143)
-
-
-class Control:
-    """A reconciler behind a listener. Every sidecar is to have ``wanted``, with an answer to each host it asked for."""
-
-    def __init__(self, authority: Authority) -> None:
-        self.authority = authority
-        self.time: Callable[[], float] = asyncio.get_running_loop().time
-        self.reconciler = Reconciler(self.compile, clock=self.now)
-        self.wanted = config(1)
-        self.answers: dict[str, Host] = {}
-        self.broken: set[str] = set()
-        self.collector = Collector(Traffic(1.0, self.now()), interval=0.1, clock=self.now)
-
-    def now(self) -> float:
-        return self.time()
-
-    def compile(self, _: World, of: Pod, hosts: frozenset[str]) -> Compiled:
-        if of.meta.name in self.broken:
-            raise KeyError("a mistake of the compiler")
-        return Compiled(config=replace(self.wanted, hosts={host: self.answers.get(host, Host()) for host in hosts}))
-
-    def want(self, wanted: Config, *pods: Pod) -> None:
-        """The world changes."""
-        self.wanted = wanted
-        self.reconciler.world_changed(World.of(pods=pods or tuple(map(pod, PODS))))
-
-    def known(self, name: str) -> Subscriber:
-        return self.reconciler.subscribers.get(f"{NAMESPACE}/{name}") or Subscriber("", "")
-
-    @asynccontextmanager
-    async def serving(self, port: int = 0) -> AsyncIterator[int]:
-        reconciling = asyncio.create_task(self.reconciler.run())
-        publisher = Publisher(self.reconciler, self.authority, self.collector)
-        async with listening(self.authority, publisher.handle, port) as bound:
-            yield bound
-        reconciling.cancel()
-        await asyncio.gather(reconciling, return_exceptions=True)
-
-
-def run(scene: Callable[[Control], Coroutine[None, None, None]], authority: Authority) -> None:
-    async def main() -> None:
-        await scene(Control(authority))
-
-    asyncio.run(main())
-
-
-def ports(subscription: Subscription) -> list[int]:
-    """What tells the test's configs apart."""
-    return [end.port for cluster in subscription.current.clusters.values() for end in cluster.endpoints]
 
 
 @pytest.fixture(scope="module")
@@ -201,10 +136,7 @@ def test_who_does_not_read_holds_nobody_up(authority: Authority) -> None:
         control.reconciler._compile = compile_sidecar
         control.want(config(1))
         async with control.serving() as port, wire(port, contexts(authority, "web-1")) as deaf:
-            connection = deaf.socket._conn
-            assert connection is not None
-            transport = connection.transport
-            assert transport is not None
+            transport = deaf.transport
             transport.pause_reading()
             await deaf.say(Hello())
             await eventually(lambda: control.known("web-1").slot.in_flight)
@@ -439,24 +371,28 @@ def test_whom_to_trust_is_a_part_of_every_config_and_its_acknowledgement_is_know
         assert reconciler.sidecar_trust() is None, "the world is not known"
         reconciler.trust_changed(authority.trust(generation=4))
         control.want(config(1))
-        assert reconciler.sidecar_trust() == [], "pods that are not ready and were never heard of"
+        assert list(reconciler.sidecar_trust() or ()) == [], "pods that are not ready and were never heard of"
         async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
             await one.say(Hello())
             push = await one.pushed()
             assert push.trust == authority.trust(generation=4)
             heard = SidecarTrust(pod=f"{NAMESPACE}/web-0", issuer=authority.key_id)
-            assert reconciler.sidecar_trust() == [], "it is starting"
+            assert list(reconciler.sidecar_trust() or ()) == [], "it is starting"
             await one.say(Ack(version=push.version))
-            await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=4)])
+            await eventually(
+                lambda: list(reconciler.sidecar_trust() or ()) == [dataclasses.replace(heard, generation=4)]
+            )
 
             reconciler.trust_changed(authority.trust(generation=5))
             push = await one.pushed()
             assert (push.trust, push.clusters) == (authority.trust(generation=5), {})
             await one.say(Ack(version=push.version))
-            await eventually(lambda: reconciler.sidecar_trust() == [dataclasses.replace(heard, generation=5)])
+            await eventually(
+                lambda: list(reconciler.sidecar_trust() or ()) == [dataclasses.replace(heard, generation=5)]
+            )
         after = dataclasses.replace(heard, generation=5)
         await eventually(lambda: control.known("web-0").connected_since is None)
-        assert reconciler.sidecar_trust() == [after], "who is away for a moment is known still"
+        assert list(reconciler.sidecar_trust() or ()) == [after], "who is away for a moment is known still"
 
     run(scene, authority)
 
@@ -466,6 +402,6 @@ def test_a_ready_pod_is_waited_for_before_it_is_heard_of(authority: Authority) -
         control.want(
             config(1), dataclasses.replace(pod("web-0"), ready=True), dataclasses.replace(pod("x"), mesh_port=0)
         )
-        assert control.reconciler.sidecar_trust() == [SidecarTrust(pod=f"{NAMESPACE}/web-0")]
+        assert list(control.reconciler.sidecar_trust() or ()) == [SidecarTrust(pod=f"{NAMESPACE}/web-0")]
 
     run(scene, authority)

@@ -39,7 +39,7 @@ def snapshot() -> Snapshot:
     return merge([advance(FileState(file="m.yaml"), decoded)])
 
 
-def test_warnings_stand_at_the_annotation_of_a_service_and_at_other_objects() -> None:
+def test_warnings_stand_at_the_annotation() -> None:
     elsewhere = "it is read on Services only and does nothing here"
     where = "metadata.annotations"
 
@@ -50,9 +50,9 @@ def test_warnings_stand_at_the_annotation_of_a_service_and_at_other_objects() ->
             f"{where}[timeout.smi-mesh.io/request]",
             "`10` is no duration such as 250ms, 1.5s or 2m; it does not count",
         ),
-        (11, f"{where}[retry.smi-mesh.io/limit]", elsewhere),
-        (11, f"spec.template.{where}[balancer.smi-mesh.io/algorithm]", elsewhere),
-        (19, f"{where}[breaker.smi-mesh.io/min-penalty]", elsewhere),
+        (13, f"{where}[retry.smi-mesh.io/limit]", elsewhere),
+        (16, f"spec.template.{where}[balancer.smi-mesh.io/algorithm]", elsewhere),
+        (21, f"{where}[breaker.smi-mesh.io/min-penalty]", elsewhere),
     ]
 
 
@@ -63,3 +63,35 @@ def test_findings_on_services_are_among_those_of_the_world() -> None:
         ("Service", "web", "timeout.smi-mesh.io/request"),
         ("Service", "web", "retry.smi-mesh.io/limt"),
     ]
+
+
+MISTAKEN = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {smi-mesh.io/unmeshed: maybe, smi-mesh.io/policy-mode: audit}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    metadata: {annotations: {smi-mesh.io/opaque-portz: "1", smi-mesh.io/opaque-ports: x, other.example/inject: maybe}}
+    spec: {containers: [{name: a}]}
+---
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {name: s, annotations: {smi-mesh.io/whose: mine}}
+spec: {service: web, backends: [{service: web, weight: 1}]}
+"""
+
+
+def test_annotations_of_pods_and_namespaces_that_mean_nothing() -> None:
+    decoded = decode_text(MISTAKEN, "m.yaml")
+    told = annotation_warnings(merge([advance(FileState(file="m.yaml"), decoded)]))
+    assert [(warning.line, warning.field.partition("[")[2]) for warning in told] == [
+        (3, "smi-mesh.io/unmeshed]"),
+        (10, "smi-mesh.io/opaque-ports]"),
+        (10, "smi-mesh.io/opaque-portz]"),
+    ]
+    assert told[0].message == "'maybe' is not one of deny, allow; it does not count"
+    assert "is not known; known are" in told[2].message

@@ -16,7 +16,6 @@ from translator.traffic import (
     FINE_SECONDS,
     KEPT_SECONDS,
     MAX_SERIES_PER_POD,
-    PAGE_BYTES,
     Ledger,
     Pages,
     Totals,
@@ -25,6 +24,8 @@ from translator.traffic import (
 )
 
 WEB = Labels(direction="inbound", destination="8080")
+ADMIN = Labels(direction="inbound", destination="9090")
+CALLS = Labels(direction="outbound", destination="shop/db:80")
 
 
 def cell(requests: int, seconds: float = 0.01) -> bytes:
@@ -144,14 +145,14 @@ def test_a_sidecar_that_invents_series_is_bounded() -> None:
 
 
 def test_a_sidecar_that_reports_all_the_time_loses_its_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("translator.traffic.MAX_LEDGER_BYTES", 20_000)
+    monkeypatch.setattr("translator.traffic.MAX_LEDGER_BYTES", 40_000)
     traffic = Traffic(1.0, 0.0)
     for moment in range(300):
         for _ in range(10):
             traffic.add("shop/web-0", [(WEB, cell(1))], moment, moment + 1.0)
         traffic.tidy("shop/web-0", moment + 1.0)
         [ledger] = traffic.window(KEPT_SECONDS, moment + 1.0).ledgers
-        assert sum(map(len, ledger.pages)) + PAGE_BYTES * len(ledger.pages) <= 20_000
+        assert sum(page.size for page in ledger.pages) <= 40_000
     traffic.add("shop/web-1", [(WEB, cell(1))], 299.0, 300.0)
     assert 100 < requests(traffic, KEPT_SECONDS, 300.0) < 3001
     assert requests(traffic, 5.0, 300.0) >= 51, "what is new is there"
@@ -218,6 +219,33 @@ def test_percentiles_are_those_of_the_times_within_one_percent(times: list[float
         exact = ordered[ceil(round(quantile * len(times), 6)) - 1]
         assert totals.percentile(quantile) == pytest.approx(exact, rel=0.01)
     assert totals.percentile(0.0) == bucket_value(bucket_of(ordered[0]))
+
+
+rows = st.lists(st.tuples(st.sampled_from([WEB, ADMIN, CALLS]), st.integers(0, 9), st.floats(1e-4, 9.0)), max_size=5)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.floats(0.0, 90.0), rows, st.floats(0.1, 200.0), st.floats(0.0, 120.0)), max_size=20))
+def test_what_a_pod_received_is_what_its_inbound_series_add_up_to(
+    happened: list[tuple[float, list[tuple[Labels, int, float]], float, float]],
+) -> None:
+    """In every window, whatever was put together or shared out meanwhile."""
+    traffic, now = Traffic(5.0, 0.0), 700.0
+    for pause, counted, span, late in happened:
+        now += pause
+        cells = [(labels, cell(count, seconds)) for labels, count, seconds in counted]
+        traffic.add("shop/web-0", cells, now - late - span, now - late)
+        for window in (traffic.window(seconds, now) for seconds in (5.0, 30.0, KEPT_SECONDS)):
+            series, received = Totals(), Totals()
+            for entry in window.entries():
+                for one in entry.cells if entry.labels.direction == "inbound" else ():
+                    series.add(one)
+            for entry in window.received():
+                for one in entry.cells:
+                    received.add(one)
+            assert (received.classes, received.microseconds) == (series.classes, series.microseconds)
+            assert received.histogram == series.histogram
+    traffic.tidy("shop/web-0", now)
 
 
 def test_no_requests_have_no_percentile() -> None:

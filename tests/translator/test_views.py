@@ -228,7 +228,14 @@ def test_from_and_to() -> None:
 
 @pytest.mark.parametrize(
     ("text", "source", "destination"),
-    [("svc/web", "", "deploy/web"), ("tt", "", "deploy/web"), ("tt", "deploy/web", "")],
+    [
+        ("svc/web", "", "deploy/web"),
+        ("tt", "", "deploy/web"),
+        ("tt", "deploy/web", ""),
+        ("deploy", "svc/web", ""),
+        ("svc", "ts", ""),
+        ("deploy", "", "ts/canary"),
+    ],
 )
 def test_questions_without_an_answer(text: str, source: str, destination: str) -> None:
     with pytest.raises(NoSuchKind):
@@ -239,6 +246,12 @@ def test_questions_without_an_answer(text: str, source: str, destination: str) -
 def test_nobody_of_that_name(text: str) -> None:
     with pytest.raises(NotThere, match="there is no"):
         stat(text)
+
+
+@pytest.mark.parametrize(("source", "destination"), [("deploy/nobody", ""), ("", "svc/nobody")])
+def test_nobody_of_that_name_at_the_other_end(source: str, destination: str) -> None:
+    with pytest.raises(NotThere, match="nobody"):
+        stat("deploy", source, destination)
 
 
 def test_a_workload_without_pods_that_had_traffic_is_still_there() -> None:
@@ -278,6 +291,13 @@ def test_a_backend_that_is_one_no_more_still_had_traffic() -> None:
 def test_a_split_from_one_caller() -> None:
     rows = views.splits(observed(), asked("ts"), source=asked("deploy/canary"))
     assert [row.stats.requests for row in rows] == [0, 0]
+
+
+def test_a_split_from_what_is_no_caller() -> None:
+    with pytest.raises(NoSuchKind):
+        views.splits(observed(), asked("ts"), source=asked("svc/web"))
+    with pytest.raises(NotThere):
+        views.splits(observed(), asked("ts"), source=asked("deploy/nobody"))
 
 
 def test_a_split_that_is_not_there() -> None:
@@ -379,6 +399,13 @@ def test_what_has_no_edges(text: str) -> None:
         edges(text)
 
 
+def test_edges_of_nobody_and_of_one_that_has_none() -> None:
+    with pytest.raises(NotThere, match='no Deployment "nobody" in namespace "shop"'):
+        edges("deploy/nobody")
+    nothing = Observed(entries=[], seconds=10.0, pods=observed().pods, world=WORLD)
+    assert views.edges(nothing, asked("deploy/web")) == []
+
+
 # -- top --------------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +423,11 @@ def test_top_is_busiest_first() -> None:
 def test_top_of_one_service_or_pod() -> None:
     assert [(r.source, r.stats.requests) for r in views.top(observed(), asked("svc/canary"))] == [("shop/client-1", 10)]
     assert sum(row.stats.requests for row in views.top(observed(), asked("po/web-2"))) == 35
+
+
+def test_top_of_nobody() -> None:
+    with pytest.raises(NotThere):
+        views.top(observed(), asked("po/nobody"))
 
 
 def test_top_of_a_split_is_no_question() -> None:

@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 
 from proxy.contract.config import DefaultPolicy
 from translator.charts.templates import NUMBERS, conditional, default_of, only_if, with_values
-from translator.kube.install import HPA_METRICS, SETTINGS, Object, Shipped, Wanted, rendered, text_of
+from translator.kube.install import BACKENDS, HPA_METRICS, SETTINGS, Object, Shipped, Wanted, rendered, text_of
 from translator.kube.names import NAMESPACE
 
 VERSION: Final = "0.1.0"
@@ -35,6 +35,8 @@ FILES: Final[Mapping[str, str]] = {
 SAMPLES: Final = {key: f"SAMPLE-{key}" for key in (*SETTINGS, "defaultPolicy")} | {
     "imagePullPolicy": "Never",
     "replicas": "7654321",
+    # Behind the address in the list of settings, whose argument has the same word in its name.
+    "metricsBackend": "prometheus",
 }
 """For each value one that ``smi install`` takes and that stands nowhere else."""
 
@@ -64,6 +66,8 @@ VALUES: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "clusterDomain": ("Of the cluster's DNS.", {"type": "string", "minLength": 1}),
     "logLevel": ("Of the controller.", {"type": "string", "minLength": 1}),
     "proxyLogLevel": ("Of sidecars that say nothing else.", {"type": "string", "minLength": 1}),
+    "metricsBackend": ("Where the counts of TrafficMetrics are from.", {"enum": [*BACKENDS]}),
+    "prometheusUrl": ("With metricsBackend prometheus: its address, http://….", {"type": "string"}),
     "cpuRequest": ("Of the controller.", {"type": ["string", "number"]}),
     "memoryRequest": ("Of the controller.", {"type": ["string", "number"]}),
     HPA_METRICS: (
@@ -105,7 +109,7 @@ def charts(shipped: Shipped) -> dict[str, str]:
         "smi-mesh/values.yaml": _values(defaults(shipped)),
         "smi-mesh/values.schema.json": _schema(),
         **{f"smi-mesh/templates/{file}": NOTE + text for file, text in templates.items()},
-        "smi-mesh/templates/NOTES.txt": "Is the mesh well?    smi check --wait 60s\n",
+        "smi-mesh/templates/NOTES.txt": "Is the mesh well?    smi check\n",
     }
 
 

@@ -11,29 +11,28 @@ from typing import Final
 import click
 
 from smi.sources.apiserver import ApiServer, NoCluster, by_kubeconfig
-from translator.cli.params import duration
+from translator.cli.params import duration, output_option
 from translator.kube.check import Result, check
 from translator.kube.names import NAMESPACE
 
 MARKS: Final = {"success": "√", "warning": "‼", "error": "×"}
 DOCS: Final = "docs/check.md"
 PAUSE: Final = 1.0
-"""Seconds between attempts while --wait lasts."""
+"""Seconds between attempts."""
 
 
-@click.command(name="check")
+@click.command(name="check", short_help="Check the cluster and the mesh on it.")
 @click.option("--pre", is_flag=True, help="Ask whether the mesh can be installed.")
-@click.option("--wait", type=duration, default="0s", metavar="DURATION", help="Ask again for so long (0s).")
-@click.option("--kubeconfig", metavar="FILE", help="Instead of KUBECONFIG or ~/.kube/config.")
-@click.option("--context", metavar="NAME", help="Of the kubeconfig, instead of the current one.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "short", "json"]),
-    default="table",
-    show_default=True,
-    help="short: only what is not well.",
+    "--wait",
+    type=duration,
+    default="1m",
+    metavar="DURATION",
+    help="How long to ask again what may become right by itself, as just after an installation (1m).",
 )
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig to use, instead of KUBECONFIG or ~/.kube/config.")
+@click.option("--context", metavar="NAME", help="The context of that file to use, instead of the current one.")
+@output_option("table", "short", "json", about="The form it is printed in; short: only the checks that failed or warn.")
 def check_command(pre: bool, wait: float, kubeconfig: str | None, context: str | None, output: str) -> None:
     """Check the cluster and the mesh. Exit code 1 when something is wrong; warnings alone are no failure."""
     try:
@@ -41,7 +40,11 @@ def check_command(pre: bool, wait: float, kubeconfig: str | None, context: str |
     except NoCluster as error:
         results = [
             Result(
-                category="kubernetes-api", description="can initialize the client", state="error", message=str(error)
+                category="kubernetes-api",
+                description="can initialize the client",
+                state="error",
+                message=str(error),
+                anchor="k8s-api",
             )
         ]
     failed = any(result.state == "error" for result in results)
@@ -54,16 +57,21 @@ def check_command(pre: bool, wait: float, kubeconfig: str | None, context: str |
 
 
 async def _ask(pre: bool, wait: float, kubeconfig: str | None, context: str | None) -> list[Result]:
-    deadline = time.monotonic() + wait
     async with ApiServer(await by_kubeconfig(kubeconfig, context)) as api:
-        while True:
-            results = [result async for result in check(api, NAMESPACE, before=pre)]
-            wrong = [result for result in results if result.state == "error"]
-            if not wrong or time.monotonic() >= deadline:
-                return results
-            if sys.stderr.isatty():
-                click.echo(f"\r\x1b[Kwaiting: {wrong[0].message[:100]}", nl=False, err=True)
-            await asyncio.sleep(PAUSE)
+        return await settled(api, pre, wait)
+
+
+async def settled(api: ApiServer, pre: bool, wait: float) -> list[Result]:
+    """Asks again for ``wait`` seconds, unless something is wrong that does not become right by itself."""
+    deadline = time.monotonic() + wait
+    while True:
+        results = [result async for result in check(api, NAMESPACE, before=pre)]
+        wrong = [result for result in results if result.state == "error"]
+        if time.monotonic() >= deadline or not wrong or not all(result.settles for result in wrong):
+            return results
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[Kwaiting: {wrong[0].message[:100]}", nl=False, err=True)
+        await asyncio.sleep(PAUSE)
 
 
 def _print(results: list[Result], *, only_wrong: bool) -> None:

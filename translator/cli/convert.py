@@ -13,23 +13,28 @@ from smi.rewrite import rewrite
 from smi.wire.kinds import ALPHAS
 from smi.yamltext import to_yaml
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.cli.texts import paths_argument, texts_of
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """What JSON may have in a string as it is, and YAML not, or not unchanged."""
 
 
-@click.command(cls=Command, exits={"1": "something is wrong, and nothing was printed"})
-@paths_argument
-@click.option("--to", "version", type=click.Choice(ALPHAS), default=ALPHAS[-1], show_default=True, help="Of SMI.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="The form it is printed in.",
+@click.command(
+    cls=Command,
+    exits={"1": "something is wrong, and nothing was printed"},
+    short_help="Convert SMI manifests between versions.",
 )
+@paths_argument
+@click.option(
+    "--to",
+    "version",
+    type=click.Choice(ALPHAS),
+    default=ALPHAS[-1],
+    show_default=True,
+    help="The version of SMI that is wanted.",
+)
+@output_option("yaml", "json")
 def convert(paths: tuple[str, ...], version: str, output: str) -> None:
     """Print manifests with every SMI object at another version.
 

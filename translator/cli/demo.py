@@ -12,6 +12,7 @@ from rich.console import Console
 
 import manifests
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.demo.mesh import DemoError, Mesh, running
 from translator.demo.play import Report, play
 from translator.demo.scenario import Scenario, scenarios
@@ -31,14 +32,7 @@ INTERRUPTED = 130
 )
 @click.argument("name", required=False, default="canary")
 @click.option("--list", "show_list", is_flag=True, help="List the demos and what they show.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For eyes or for scripts.",
-)
+@output_option("table", "json")
 @click.option("--keep", is_flag=True, help="Leave the mesh running at the end.")
 def demo(name: str, show_list: bool, output: str, keep: bool) -> None:
     """Run the demo NAME (default: canary) on a mesh of its own."""

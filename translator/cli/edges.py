@@ -6,17 +6,18 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.rows import EdgeAnswer, EdgeRow, short
 
 HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
 
 
-@click.command(cls=Command, exits=traffic.EXITS)
+@click.command(cls=Command, exits=traffic.EXITS, short_help="Show who called whom, and by which identities.")
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
-@traffic.output_option("table", "wide", "json", "yaml")
+@output_option("table", "wide", "json", "yaml")
 def edges(
     resource: str, where: traffic.Where, namespace: str | None, everywhere: bool, seconds: float, output: str
 ) -> None:

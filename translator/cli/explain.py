@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 import msgspec
 
 from translator.cli.command import Command
 from translator.cli.explained import as_text
-from translator.cli.params import manifests_option, mesh_option, namespace_option
+from translator.cli.params import manifests_option, mesh_option, namespace_option, output_option
 from translator.explain.answer import Explanation
 from translator.explain.question import BadQuestion, Question, asked
-from translator.local.api import ask
-from translator.local.state import running_state
+from translator.local.api import ask_mesh
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+"""Words that are a method and no URL, where there is but one."""
 
 
-@click.command(cls=Command, exits={"0": "answered, also when the answer is no"}, epilog="METHOD is GET if left out.")
+@click.command(
+    cls=Command,
+    exits={"0": "answered, also when the answer is no"},
+    epilog="METHOD is GET if left out.",
+    short_help="Say what would become of a request, and why.",
+)
 @click.argument("request", metavar="[METHOD] URL", nargs=-1, required=True)
-@click.option("--from", "source", required=True, metavar="POD|deploy/NAME", help="Who makes the request.")
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header it carries.")
+@click.option("--from", "source", required=True, metavar="POD|deploy/NAME", help="The pod that makes the request.")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of the request.",
+)
 @namespace_option
 @mesh_option
 @manifests_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="The form it is printed in.",
-)
+@output_option("table", "json")
 def explain(
     request: tuple[str, ...],
     source: str,
@@ -52,6 +57,8 @@ def explain(
     """
     if len(request) > 2:
         raise click.UsageError(f"one METHOD and one URL, not {' '.join(request)!r}")
+    if len(request) == 1 and request[0] in METHODS:
+        raise click.UsageError(f"a URL is missing behind {request[0]}")
     try:
         question = asked(request[0] if len(request) == 2 else "GET", request[-1], source, namespace, headers=headers)
     except BadQuestion as error:
@@ -64,7 +71,7 @@ def explain(
 
 
 def _of_mesh(question: Question, name: str) -> Explanation:
-    return msgspec.json.decode(ask(running_state(name), f"/explain?{question.query()}"), type=Explanation)
+    return msgspec.json.decode(ask_mesh(name, f"/explain?{question.query()}"), type=Explanation)
 
 
 def _of_folder(question: Question, folders: tuple[str, ...]) -> Explanation:
@@ -72,8 +79,4 @@ def _of_folder(question: Question, folders: tuple[str, ...]) -> Explanation:
     from translator.cli.folder import mesh_of  # noqa: PLC0415
     from translator.explain.explain import explain as explained  # noqa: PLC0415
 
-    loop = asyncio.new_event_loop()
-    try:
-        return explained(mesh_of(folders), question, loop)
-    finally:
-        loop.close()
+    return explained(mesh_of(folders), question)

@@ -17,7 +17,7 @@ def as_text(told: Explanation) -> list[str]:
     who = told.caller.identity or "no identity"
     lines = [f"{told.method} {told.url}", f"from {told.caller.pod} ({who})", ""]
     if told.destination is not None:
-        lines += [_destination(told.destination), ""]
+        lines += [_destination(told.destination, told.answer), ""]
     lines += _section("splits", [_split(split) for split in told.splits])
     lines += _section("backends", [_backend(backend) for backend in told.backends])
     lines += _section("calls", list(_calls(told.calls)) if told.calls is not None else [])
@@ -41,11 +41,12 @@ def _section(title: str, rows: list[tuple[str, ...]]) -> list[str]:
     return [title, *(f"  {line}" for line in table(rows)), ""] if rows else []
 
 
-def _destination(destination: Destination) -> str:
-    meant = f"Service {destination.service}" if destination.service else f"pod {destination.pod}"
-    if not destination.service and not destination.pod:
-        meant = "nothing of this mesh"
-    return f"{destination.authority} means {meant}, port {destination.port}"
+def _destination(destination: Destination, answer: Answer) -> str:
+    if destination.service or destination.pod:
+        meant = f"Service {destination.service}" if destination.service else f"pod {destination.pod}"
+        return f"{destination.authority} means {meant}, port {destination.port}"
+    why = f": {answer.detail}" if answer.detail else ""
+    return f"{destination.authority} leads to no Service and no pod of this mesh at port {destination.port}{why}"
 
 
 def _split(split: Split) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from translator.kube.annotate import Outcome, Verb, annotated
 EXITS: Final = {"0": "done, also where nothing was to be done", "1": "something is wrong, and nothing was printed"}
 
 
-@click.command(cls=Command, exits=EXITS)
+@click.command(cls=Command, exits=EXITS, short_help="Put the annotation that asks for sidecars on manifests.")
 @paths_argument
 def inject(paths: tuple[str, ...]) -> None:
     """Print manifests with smi-mesh.io/inject: enabled on what makes pods.
@@ -32,7 +32,7 @@ def inject(paths: tuple[str, ...]) -> None:
     _print(paths, "inject")
 
 
-@click.command(cls=Command, exits=EXITS)
+@click.command(cls=Command, exits=EXITS, short_help="Take that annotation out of manifests again.")
 @paths_argument
 def uninject(paths: tuple[str, ...]) -> None:
     """Print manifests without the annotation that asks for sidecars: what smi inject has put there, or people.

@@ -30,8 +30,14 @@ def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dic
 def _options(command: Command) -> Command:
     """What the mesh is installed, and upgraded, with."""
     for option in (
-        click.option("--ha", is_flag=True, help="Two replicas, and namespaces that can insist on sidecars."),
-        click.option("--disable-mtls", is_flag=True, help="Sidecars speak in the clear; the default policy is allow."),
+        click.option(
+            "--ha", is_flag=True, help="Two replicas of the controller, and namespaces can insist on sidecars."
+        ),
+        click.option(
+            "--disable-mtls",
+            is_flag=True,
+            help="Sidecars speak in the clear: no identities. The default policy is then allow.",
+        ),
         click.option(
             "--default-policy",
             type=click.Choice(get_args(DefaultPolicy)),
@@ -43,24 +49,24 @@ def _options(command: Command) -> Command:
             multiple=True,
             callback=_pairs,
             metavar="KEY=VALUE",
-            help=f"A setting, one of {KEYS}.",
+            help=f"A setting of the mesh, one of {KEYS}.",
         ),
     ):
         command = option(command)
     return command
 
 
-@click.command()
+@click.command(short_help="Print the objects of an installation, for kubectl apply.")
 @_options
 def install(**options: Any) -> None:
     """Print what the mesh is made of: smi install | kubectl apply -f -
 
-    The same options print the same text. There is no key in it; the controller makes what is secret.
+    The same options print the same text. It has no secrets in it: the controller makes its own on the cluster.
     """
     click.echo(text_of(_objects(**options)), nl=False)
 
 
-@click.command()
+@click.command(short_help="Print this version's objects, for kubectl apply.")
 @_options
 def upgrade(**options: Any) -> None:
     """Print this version's objects, to be applied over those of another: smi upgrade | kubectl apply -f -
@@ -70,14 +76,14 @@ def upgrade(**options: Any) -> None:
     click.echo(text_of(_objects(**options)), nl=False)
 
 
-@click.command()
+@click.command(short_help="Print the objects to remove, for kubectl delete.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     callback=_pairs,
     metavar="KEY=VALUE",
-    help=f"What it was installed with, where that adds objects: {', '.join(SWITCHES)}.",
+    help=f"As given to smi install, where it adds objects: {', '.join(SWITCHES)}.",
 )
 def uninstall(settings: Mapping[str, str]) -> None:
     """Print what to delete: smi uninstall | kubectl delete -f -

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,22 +16,20 @@ from smi.sources.directory import DirectorySource
 from smi.validate import LintWarning
 from smi.validate import lint as doubts
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.review import annotation_warnings
 
 Remark = TypeVar("Remark", Problem, LintWarning)
 
 
-@click.command(cls=Command, exits={"0": "nothing is wrong", "1": "something is wrong, or with --strict doubtful"})
+@click.command(
+    cls=Command,
+    exits={"0": "nothing is wrong", "1": "something is wrong, or with --strict doubtful"},
+    short_help="Check manifests, without a mesh.",
+)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="The form it is printed in.",
-)
+@output_option("text", "json")
 def lint(paths: tuple[str, ...], strict: bool, output: str) -> None:
     """Check the manifests in files and folders (*.yaml, *.yml).
 
@@ -54,11 +52,15 @@ def lint(paths: tuple[str, ...], strict: bool, output: str) -> None:
         for warning in warnings:
             click.echo(f"{warning} [warning]")
         click.echo(
-            f"{len(snapshot.objects)} objects, {len(problems)} problems, {len(warnings)} warnings, "
-            f"{len(snapshot.ignored)} of kinds that are left alone",
+            f"{_counted(snapshot.objects, 'object')}, {_counted(problems, 'problem')}, "
+            f"{_counted(warnings, 'warning')}, {len(snapshot.ignored)} of other kinds skipped",
             err=True,
         )
     sys.exit(1 if problems or (strict and warnings) else 0)
+
+
+def _counted(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _shortened(remarks: Iterable[Remark]) -> list[Remark]:

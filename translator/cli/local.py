@@ -18,6 +18,7 @@ from translator.cli.groups import LazyGroup
         "rotate-root": "translator.cli.local_rotate_root:rotate_root",
         "down": "translator.cli.local_down:down",
     },
+    short_help="Run a mesh on this machine, without a cluster or root.",
 )
 def local() -> None:
     """Run a mesh on this machine: pods are processes, no cluster and no root needed."""

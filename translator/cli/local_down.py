@@ -15,7 +15,9 @@ from translator.local.state import is_locked, mesh_state, try_lock
 
 @click.command()
 @mesh_option
-@click.option("--timeout", type=duration, default="30s", show_default=True, help="Until everything has ended.")
+@click.option(
+    "--timeout", type=duration, default="30s", show_default=True, help="How long to wait until everything has ended."
+)
 def down(mesh: str, timeout: float) -> None:
     """End a mesh: all its processes, and its state."""
     state = mesh_state(mesh)

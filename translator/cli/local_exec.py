@@ -28,6 +28,7 @@ NOT_EXECUTABLE = 126
         str(NOT_FOUND): "there is no such command",
         "any": "otherwise the command's own",
     },
+    short_help="Run a command as if inside a pod.",
 )
 @click.argument("pod", metavar="POD|deploy/NAME")
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)

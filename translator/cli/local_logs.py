@@ -20,7 +20,7 @@ FOLLOW_PERIOD = 0.1
 """Seconds between looks at a log that is followed."""
 
 
-@click.command()
+@click.command(short_help="Print what an app, a sidecar or the controller printed.")
 @click.argument("pod", metavar="POD|deploy/NAME|controller")
 @mesh_option
 @namespace_option

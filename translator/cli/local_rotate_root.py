@@ -10,9 +10,15 @@ from translator.local.records import decode_mesh
 from translator.local.state import read_state, running_state
 
 
-@click.command("rotate-root")
+@click.command("rotate-root", short_help="Exchange the root of the mesh's certificates.")
 @mesh_option
-@click.option("--timeout", type=duration, default="2m", show_default=True, help="Until the new root alone is trusted.")
+@click.option(
+    "--timeout",
+    type=duration,
+    default="2m",
+    show_default=True,
+    help="How long to wait until the new root alone is trusted.",
+)
 def rotate_root(mesh: str, timeout: float) -> None:
     """Exchange the root of a mesh's certificates while it runs.
 

@@ -44,18 +44,37 @@ def read_labels(_ctx: click.Context, _param: click.Parameter, given: tuple[str, 
     return labels
 
 
-@click.command()
+@click.command(short_help="Add a pod that runs a command.")
 @click.argument("pod", metavar="NAME", type=dns_label)
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @mesh_option
 @namespace_option
-@click.option("--serviceaccount", default="default", type=dns_label, show_default=True, help="Who the pod is.")
 @click.option(
-    "-l", "--labels", multiple=True, callback=read_labels, metavar="K=V", help="Labels; Services select them."
+    "--serviceaccount",
+    default="default",
+    type=dns_label,
+    show_default=True,
+    help="The ServiceAccount that the pod runs as.",
 )
-@click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="Its containerPort (PORT).")
-@click.option("--no-sidecar", is_flag=True, help="An unmeshed pod.")
-@click.option("--timeout", type=duration, default="60s", show_default=True, help="Until the pod is ready.")
+@click.option(
+    "-l",
+    "--labels",
+    multiple=True,
+    callback=read_labels,
+    metavar="K=V",
+    help="Labels of the pod, by which Services select it.",
+)
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="A containerPort of the pod; the first one is PORT.",
+)
+@click.option("--no-sidecar", is_flag=True, help="A pod outside of the mesh.")
+@click.option(
+    "--timeout", type=duration, default="60s", show_default=True, help="How long to wait until the pod is ready."
+)
 def run(**given: Unpack[Given]) -> None:
     """Add a pod with a sidecar of its own; it lives until the mesh goes down."""
     asked = RunRequest(

@@ -8,23 +8,16 @@ from typing import Any
 import click
 
 from translator.cli.columns import table
-from translator.cli.params import mesh_option
+from translator.cli.params import mesh_option, output_option
 from translator.local.state import running_state
 from translator.local.status import collect
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "IP", "SERVICEACCOUNT", "APP", "SIDECAR", "CONFIG", "CERTIFICATE UNTIL", "")
 
 
-@click.command()
+@click.command(short_help="Show pods, sidecars, and what is wrong with objects.")
 @mesh_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="The form it is printed in.",
-)
+@output_option("text", "json")
 def status(mesh: str, output: str) -> None:
     """Show pods, addresses, acknowledged config versions, certificates, and what is wrong with objects.
 
@@ -46,7 +39,8 @@ def as_text(data: dict[str, Any]) -> list[str]:
     if data["findings"] is None:
         lines.append("the findings are not known: the controller does not answer")
     for finding in data["findings"] or ():
-        subject = f"{finding['kind']} {finding['namespace']}/{finding['name']}"
+        name = "/".join(filter(None, (finding["namespace"], finding["name"])))
+        subject = f"{finding['kind']} {name}"
         lines.append(f"finding: {subject}: {finding['reason']}: {finding['message']}")
     return lines
 

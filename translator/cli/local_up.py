@@ -57,6 +57,7 @@ def read_bundles(_context: click.Context, _parameter: click.Parameter, given: tu
 @click.command(
     cls=Command,
     exits={"0": "ended as asked, or with --detach ready", "1": "could not start, or was not ready in time"},
+    short_help="Start a mesh from a folder of manifests.",
 )
 @click.argument(
     "directories",
@@ -73,13 +74,15 @@ def read_bundles(_context: click.Context, _parameter: click.Parameter, given: tu
     default=None,
     help="Port of the API on 127.0.0.1; 0: a free one.  [default: 8001, or a free one if that is taken]",
 )
-@click.option("--timeout", type=duration, default="60s", show_default=True, help="Until all pods are ready.")
+@click.option(
+    "--timeout", type=duration, default="60s", show_default=True, help="How long to wait until all pods are ready."
+)
 @click.option(
     "--egress",
     type=click.Choice(["deny", "allow"]),
     default="deny",
     show_default=True,
-    help="Names of another world through the sidecars.",
+    help="Whether sidecars pass on requests to names that are not of the mesh.",
 )
 @click.option(
     "--ca",
@@ -94,7 +97,7 @@ def read_bundles(_context: click.Context, _parameter: click.Parameter, given: tu
     default="48h",
     show_default=True,
     metavar="DURATION",
-    help="The life of the pods' certificates.",
+    help="How long the pods' certificates are valid.",
 )
 @click.option(
     "--federate",

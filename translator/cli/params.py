@@ -44,7 +44,7 @@ def mesh_option(command: Command) -> Command:
         type=dns_label,
         default=DEFAULT_MESH,
         show_default=True,
-        help="Which mesh; several may run at once.",
+        help="The name of the mesh; several may run at once.",
     )(command)
 
 
@@ -64,3 +64,15 @@ def manifests_option(command: Command) -> Command:
         type=click.Path(exists=True),
         help="Ask a folder of manifests instead of a running mesh: all its pods are taken to be ready.",
     )(command)
+
+
+def output_option(*kinds: str, about: str = "The form it is printed in.") -> Callable[[Command], Command]:
+    """``-o``; the first kind is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(kinds),
+        default=kinds[0],
+        show_default=True,
+        help=about,
+    )

@@ -13,6 +13,7 @@ from translator.cli.groups import LazyGroup
         "check": "translator.cli.policy_check:check",
         "suggest": "translator.cli.policy_suggest:suggest",
     },
+    short_help="Ask who may call whom, or for TrafficTargets that fit.",
 )
 def policy() -> None:
     """Ask about TrafficTargets: who may call whom, and which would allow the traffic that audit mode has seen."""

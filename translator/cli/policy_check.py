@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypedDict, Unpack
 
 import click
@@ -10,11 +9,10 @@ import msgspec
 
 from translator.cli.columns import table
 from translator.cli.command import Command
-from translator.cli.params import dns_label, manifests_option, mesh_option, namespace_option
+from translator.cli.params import dns_label, manifests_option, mesh_option, namespace_option, output_option
 from translator.explain.answer import Permission
 from translator.explain.question import BadQuestion, Check
-from translator.local.api import ask
-from translator.local.state import running_state
+from translator.local.api import ask_mesh
 
 
 class Given(TypedDict):
@@ -39,20 +37,21 @@ MARKS = {"yes": "√", "some": "(√)", "no": "-"}
     epilog="√ yes, (√) some requests, - no. With one of --from and --to only a row or a column.",
 )
 @click.argument("request", metavar="[METHOD [PATH]]", nargs=-1)
-@click.option("--from", "source", default="", metavar="POD|deploy/NAME", help="Who calls.")
-@click.option("--to", "destination", default="", metavar="POD|deploy/NAME", help="Who is called.")
+@click.option(
+    "--from", "source", default="", metavar="POD|deploy/NAME", help="The caller; without it all of the namespace."
+)
+@click.option(
+    "--to",
+    "destination",
+    default="",
+    metavar="POD|deploy/NAME",
+    help="Who is called; without it all workloads of the namespace.",
+)
 @click.option("--to-namespace", type=dns_label, help="The namespace of --to, or of the columns.  [default: that of -n]")
 @namespace_option
 @mesh_option
 @manifests_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="The form it is printed in.",
-)
+@output_option("table", "json")
 def check(**given: Unpack[Given]) -> None:
     """Say who may call whom, and by which TrafficTarget.
 
@@ -111,7 +110,7 @@ def matrix(found: tuple[Permission, ...]) -> list[str]:
 
 
 def _of_mesh(wanted: Check, name: str) -> tuple[Permission, ...]:
-    body = ask(running_state(name), f"/permissions?{wanted.query()}")
+    body = ask_mesh(name, f"/permissions?{wanted.query()}")
     return msgspec.json.decode(body, type=tuple[Permission, ...])
 
 
@@ -120,10 +119,7 @@ def _of_folder(wanted: Check, folders: tuple[str, ...]) -> tuple[Permission, ...
     from translator.cli.folder import mesh_of  # noqa: PLC0415
     from translator.explain.permissions import check as checked  # noqa: PLC0415
 
-    loop = asyncio.new_event_loop()
     try:
-        return checked(mesh_of(folders), wanted, loop)
+        return checked(mesh_of(folders), wanted)
     except BadQuestion as error:
         raise click.UsageError(str(error)) from error
-    finally:
-        loop.close()

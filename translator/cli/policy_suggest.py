@@ -16,7 +16,8 @@ from translator.suggest import suggest as suggested
 
 
 @click.command(
-    epilog="Seen is what went to pods in audit mode (smi-mesh.io/policy-mode: audit) since their sidecars started."
+    epilog="Seen is what went to pods in audit mode (smi-mesh.io/policy-mode: audit) since their sidecars started.",
+    short_help="Print TrafficTargets that would allow the traffic seen.",
 )
 @click.argument("workload", metavar="[deploy/NAME]", default="")
 @namespace_option

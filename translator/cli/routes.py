@@ -6,6 +6,7 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.rows import RouteAnswer, RouteRow
 
 DEFAULT = "[DEFAULT]"
@@ -13,12 +14,12 @@ HEADER = ("ROUTE", "EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTU
           "LATENCY_P50", "LATENCY_P95", "LATENCY_P99")  # fmt: skip
 
 
-@click.command(cls=Command, exits=traffic.EXITS)
+@click.command(cls=Command, exits=traffic.EXITS, short_help="Show requests by the route (HTTP match) that they met.")
 @click.argument("resource", metavar="KIND/NAME")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
-@traffic.output_option("table", "json", "yaml")
+@output_option("table", "wide", "json", "yaml")
 def routes(
     resource: str, where: traffic.Where, namespace: str | None, everywhere: bool, seconds: float, output: str
 ) -> None:
@@ -29,11 +30,13 @@ def routes(
     """
     _, parameters = traffic.asked(resource, namespace, everywhere=everywhere)
     answer = traffic.ask(where, {**parameters, "view": "routes", "seconds": str(seconds)}, RouteAnswer)
-    traffic.show(output, answer, HEADER, [line(row) for row in answer.rows])
+    wide = output == "wide"
+    header = (*HEADER, "EFFECTIVE_REQUESTS", "ACTUAL_REQUESTS") if wide else HEADER
+    traffic.show(output, answer, header, [line(row, wide=wide) for row in answer.rows])
 
 
-def line(row: RouteRow) -> tuple[str, ...]:
-    """The cells of one route."""
+def line(row: RouteRow, *, wide: bool) -> tuple[str, ...]:
+    """The cells of one route; ``wide`` has the counts, which differ by retries."""
     effective, actual = row.effective, row.actual
     return (
         row.route or DEFAULT,
@@ -42,4 +45,5 @@ def line(row: RouteRow) -> tuple[str, ...]:
         traffic.share(actual.success_rate),
         traffic.rate(actual),
         *traffic.latencies(effective if effective.requests else actual),
+        *((str(effective.requests), str(actual.requests)) if wide else ()),
     )

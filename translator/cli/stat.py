@@ -8,7 +8,7 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
-from translator.cli.params import dns_label
+from translator.cli.params import dns_label, output_option
 from translator.resources import NAMESPACE, TRAFFIC_SPLIT, Resource
 from translator.rows import SplitAnswer, SplitRow, StatAnswer, StatRow
 
@@ -31,16 +31,20 @@ class Given(TypedDict):
     output: str
 
 
-@click.command(cls=Command, exits=traffic.EXITS)
+@click.command(cls=Command, exits=traffic.EXITS, short_help="Show success, rate and latency of workloads, pods, …")
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @click.option("--from", "source", metavar="KIND[/NAME]", help="Only what comes from there, as the callers count it.")
-@click.option("--from-namespace", "source_namespace", type=dns_label, help="Of --from.  [default: as -n]")
+@click.option(
+    "--from-namespace", "source_namespace", type=dns_label, help="The namespace of --from.  [default: that of -n]"
+)
 @click.option("--to", "destination", metavar="KIND[/NAME]", help="What is sent there, not what is received.")
-@click.option("--to-namespace", "destination_namespace", type=dns_label, help="Of --to.  [default: as -n]")
-@traffic.output_option("table", "wide", "json", "yaml")
+@click.option(
+    "--to-namespace", "destination_namespace", type=dns_label, help="The namespace of --to.  [default: that of -n]"
+)
+@output_option("table", "wide", "json", "yaml")
 def stat(**given: Unpack[Given]) -> None:
     """Show success, requests per second and latency of deployments (deploy), statefulsets (sts), pods (po),
     namespaces (ns), services (svc), TrafficSplits (ts) and TrafficTargets (tt).

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from translator.cli import traffic
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.local.errors import LocalError
 from translator.rows import TopAnswer, TopRow
 
@@ -23,13 +24,13 @@ PERIOD = 1.0
 HEADER = ("SOURCE", "DESTINATION", "ROUTE", "REQUESTS", "RPS", "SUCCESS", "BEST", "P50", "P99", "WORST")
 
 
-@click.command(cls=Command, exits=traffic.EXITS)
+@click.command(cls=Command, exits=traffic.EXITS, short_help="Show live traffic, busiest first.")
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
 @click.option("--once", is_flag=True, help="Print one table and end.")
-@traffic.output_option("table", "json")
+@output_option("table", "json", "yaml")
 def top(
     resource: str,
     where: traffic.Where,
@@ -47,7 +48,7 @@ def top(
     parameters |= {"view": "top", "seconds": str(seconds)}
     answer = traffic.ask(where, parameters, TopAnswer)
     console = Console()
-    if once or output == "json" or not console.is_terminal:
+    if once or output != "table" or not console.is_terminal:
         if not answer.rows and output == "table":
             traffic.nothing(f"No requests in the last {seconds:g} s.")
         traffic.show(output, answer, HEADER, [line(row) for row in answer.rows])

@@ -8,6 +8,7 @@ import click
 
 from translator.cli import traffic
 from translator.cli.command import Command
+from translator.cli.params import output_option
 from translator.rows import EdgeAnswer, EdgeRow
 
 UNKNOWN = "(not in the mesh)"
@@ -17,12 +18,12 @@ End = tuple[str, str]
 """Namespace and name."""
 
 
-@click.command(cls=Command, exits=traffic.EXITS)
+@click.command(cls=Command, exits=traffic.EXITS, short_help="Show who calls whom, as a tree.")
 @click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
-@traffic.output_option("tree", "json", "yaml")
+@output_option("tree", "json", "yaml")
 def topology(
     resource: str, where: traffic.Where, namespace: str | None, everywhere: bool, seconds: float, output: str
 ) -> None:

@@ -8,17 +8,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import click
 import msgspec
 
-from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig
+from smi.sources.apiserver import KUBECONFIG, ApiError, ApiServer, NoCluster, by_kubeconfig
 from translator.cli.columns import table
 from translator.cli.params import DEFAULT_MESH, dns_label, duration
-from translator.local.errors import LocalError
+from translator.local.errors import LocalError, NoSuchMesh
 from translator.local.pages import page
 from translator.local.records import decode_mesh
 from translator.local.state import read_state, running_state
@@ -33,8 +32,6 @@ PATIENCE = 10.0
 """Seconds for an answer: a large mesh has much to add up."""
 
 EXITS = {"0": "done, also where there was no traffic", "1": "there is no such resource, or no mesh"}
-
-KUBECONFIG = Path.home() / ".kube" / "config"
 
 NOTHING = "-"
 DEFAULT_NAMESPACE = "default"
@@ -73,7 +70,12 @@ def _is_local(where: Where) -> bool:
 
 
 def _local(mesh: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
-    state = running_state(mesh or DEFAULT_MESH)
+    try:
+        state = running_state(mesh or DEFAULT_MESH)
+    except NoSuchMesh as error:
+        if mesh:
+            raise
+        raise LocalError(f"{error}, or name a cluster with --kubeconfig: there is no {KUBECONFIG}") from error
     url = decode_mesh(read_state(state, state.mesh)).url
     try:
         return page(f"{url}/debug/traffic?{urlencode(parameters)}", PATIENCE)
@@ -114,11 +116,13 @@ def where_options(command: Command) -> Command:
         return command(where=Where(mesh=mesh or "", kubeconfig=kubeconfig, context=context), **given)
 
     options = (
-        click.option("--context", metavar="NAME", help="Of the kubeconfig, instead of the current one."),
-        click.option("--kubeconfig", metavar="FILE", help="The cluster's, instead of KUBECONFIG or ~/.kube/config."),
+        click.option("--context", metavar="NAME", help="The context of that file to use, instead of the current one."),
+        click.option(
+            "--kubeconfig", metavar="FILE", help="Ask a cluster by this file, instead of KUBECONFIG or ~/.kube/config."
+        ),
         click.option(
             "--name", "mesh", type=dns_label, default=None,
-            help="A local mesh.  [default: mesh, if that runs; else the cluster's]",
+            help="Ask the local mesh of this name.  [default: mesh, if that runs; else the cluster's]",
         ),
     )  # fmt: skip
     found: Any = with_where
@@ -141,29 +145,27 @@ def asked(text: str, namespace: str | None, *, everywhere: bool) -> tuple[Resour
 
 def scope_options(command: Command) -> Command:
     """``-n`` and ``-A``."""
-    command = click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Of all namespaces.")(command)
+    command = click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="All namespaces.")(command)
     return click.option(
-        "-n", "--namespace", type=dns_label, default=None, help=f"Of this namespace.  [default: {DEFAULT_NAMESPACE}]"
+        "-n",
+        "--namespace",
+        type=dns_label,
+        default=None,
+        help=f"The namespace to look at.  [default: {DEFAULT_NAMESPACE}]",
     )(command)
 
 
 def window_option(command: Command) -> Command:
     """``-t``."""
     return click.option(
-        "-t", "--time-window", "seconds", type=duration, default="30s", show_default=True, help="10m at most."
-    )(command)
-
-
-def output_option(*kinds: str) -> Callable[[Command], Command]:
-    """``-o``; the first kind is the default."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Choice(kinds),
-        default=kinds[0],
+        "-t",
+        "--time-window",
+        "seconds",
+        type=duration,
+        default="30s",
         show_default=True,
-        help="The form it is printed in.",
-    )
+        help="How far to look back, 10m at most.",
+    )(command)
 
 
 def show(output: str, answer: msgspec.Struct, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -22,9 +22,6 @@ from typing import Any
 from translator.demo.scenario import Edit
 from translator.rows import short
 
-OUTBOUND_PORT = 4140
-"""Where a sidecar is an HTTP proxy for its pod."""
-
 PROPAGATION_TIMEOUT = 10.0
 """Seconds a saved change may take to be acknowledged; it takes some 50 ms."""
 

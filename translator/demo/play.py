@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from translator.demo.mesh import OUTBOUND_PORT, DemoError
+from proxy.contract.ports import OUTBOUND
+from translator.demo.mesh import DemoError
 from translator.demo.scenario import Scenario, Step, holds
 from translator.demo.traffic import NO_ANSWER, Tally, Traffic
 
@@ -107,7 +108,7 @@ def play(scenario: Scenario, mesh: Stage, watch: Watch) -> Report:
     """Runs all steps. Raises ``DemoError`` where the mesh itself does not work."""
     outcomes: list[Outcome] = []
     lost = 0
-    with Traffic(mesh.address(scenario.client), OUTBOUND_PORT, scenario.url) as traffic:
+    with Traffic(mesh.address(scenario.client), OUTBOUND, scenario.url) as traffic:
         for index, step in enumerate(scenario.steps):
             between = _change(scenario, index, mesh, traffic)
             with _caller(step, mesh, traffic) as caller:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,9 @@ from translator.explain import inbound, outbound
 from translator.explain.answer import Answer, Caller, Explanation, Server
 from translator.explain.mesh import Mesh
 from translator.explain.question import Question
-from translator.explain.reading import read
+from translator.explain.reading import connected_to, read
 from translator.local.lookup import found_in, pick
+from translator.vocabulary import HTTP_PROXY
 
 if TYPE_CHECKING:
     from proxy.http1.head import RequestHead
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 RUN_TIME = "what only a running sidecar knows is left out: ejected endpoints, spent budgets, whose turn it is"
 
 
-def explain(mesh: Mesh, question: Question, loop: asyncio.AbstractEventLoop) -> Explanation:
+def explain(mesh: Mesh, question: Question) -> Explanation:
     """What becomes of a request. Raises ``NoSuchPod`` where there is no such caller."""
     pod = find(mesh, question.namespace, question.source)
+    proxied = knows_its_proxy(mesh, pod)
     try:
-        head = read(question, loop)
+        head = read(question, proxied=proxied)
+        authority = head.authority if proxied else connected_to(question)
     except BadRequest as refusal:
         answer = Answer(
             allowed=False,
@@ -38,7 +40,7 @@ def explain(mesh: Mesh, question: Question, loop: asyncio.AbstractEventLoop) -> 
             by="caller" if pod.meshed else "server",
         )
         return _explanation(mesh, question, pod, "", answer)
-    return _of_head(mesh, question, pod, head)
+    return _of_head(mesh, question, pod, head, authority)
 
 
 def find(mesh: Mesh, namespace: str, asked: str) -> Pod:
@@ -47,17 +49,35 @@ def find(mesh: Mesh, namespace: str, asked: str) -> Pod:
     return mesh.world.index.pods[f"{picked.namespace}/{picked.name}"]
 
 
-def _of_head(mesh: Mesh, question: Question, pod: Pod, head: RequestHead) -> Explanation:
+def knows_its_proxy(mesh: Mesh, pod: Pod) -> bool:
+    """Whether a pod's requests come to its sidecar by name. Else it is their connections' destination that is known."""
+    if not mesh.settings(pod).listeners.transparent:
+        return True
+    namespace = mesh.world.objects.namespaces.get(pod.meta.namespace)
+    levels = (pod.meta, namespace.meta) if namespace is not None else (pod.meta,)
+    said = [meta.annotations[HTTP_PROXY.name] for meta in levels if HTTP_PROXY.name in meta.annotations]
+    return said[:1] == ["enabled"]
+
+
+def _of_head(mesh: Mesh, question: Question, pod: Pod, head: RequestHead, authority: bytes) -> Explanation:
     path = head.target.decode("utf-8", "replace")
     sidecar = mesh.settings(pod)
-    host = outbound.host_of(head, sidecar)
+    dialled = authority if knows_its_proxy(mesh, pod) else outbound.resolved(mesh.world, sidecar, authority)
+    host = outbound.host_of(dialled, sidecar)
     config = mesh.config(pod, host if is_host(host) else "")
     asking = outbound.Asking(
-        world=mesh.world, sidecar=sidecar, table=mesh.table(pod, config), head=head, meshed=pod.meshed
+        world=mesh.world,
+        sidecar=sidecar,
+        table=mesh.table(pod, config),
+        head=head,
+        authority=authority,
+        dialled=dialled,
+        meshed=pod.meshed,
     )
     way = outbound.way(asking)
     served = inbound.servers(mesh, mesh.caller(pod), way.endpoints, head)
-    explanation = _explanation(mesh, question, pod, path, way.answer or _together(served), *way.notes)
+    notes = (f"the name is of a headless Service; of its addresses it is {host} here",) if dialled != authority else ()
+    explanation = _explanation(mesh, question, pod, path, way.answer or _together(served), *way.notes, *notes)
     return replace(
         explanation,
         destination=way.destination,

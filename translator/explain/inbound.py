@@ -20,13 +20,13 @@ from smi.workloads import Pod
 from translator.explain.answer import Answer, Server, Target
 from translator.explain.conditions import explained, failing
 from translator.explain.mesh import Mesh
-from translator.policy import grant
-from translator.subjects import names_destination
+from translator.policy import grant, targets_on
 
 if TYPE_CHECKING:
     from proxy.http1.head import RequestHead
 
 UNMESHED = "none: the pod has no sidecar"
+NO_POD = "none: it is no pod of this cluster"
 GONE = "not known: the pod has just gone"
 
 
@@ -47,7 +47,7 @@ def _server(mesh: Mesh, caller: Caller, pod: Pod | None, endpoint: Endpoint, hea
             pods=(),
             port=endpoint.port,
             meshed=gone,
-            policy=GONE if gone else UNMESHED,
+            policy=GONE if gone else UNMESHED if pod is not None or endpoint.pod else NO_POD,
             audit=False,
             answer=Answer(allowed=None if gone else True),
             why="" if gone else "nobody judges it",
@@ -104,8 +104,8 @@ def _targets(mesh: Mesh, pod: Pod, inbound: Inbound, caller: Caller, port: int, 
     for granted in inbound.grants:
         yield _target(granted, caller, port, head)
     known = {granted.target for granted in inbound.grants}
-    for target in mesh.world.index.targets_by_namespace.get(pod.meta.namespace, ()):
-        if target.meta.key not in known and names_destination(mesh.world, target, pod):
+    for target in targets_on(mesh.world, pod):
+        if target.meta.key not in known:
             remarks = grant(mesh.world, target)[1]
             why = "; ".join(finding.message for finding in remarks) or "not in force yet"
             yield Target(target=target.meta.key, lets_in=False, source=False, port=False, why=why)

@@ -40,8 +40,11 @@ class Mesh:
         return Caller(self.identity(pod), (pod_dns_name(pod),)) if pod.meshed else NOBODY
 
 
-def compiled(world: World, *notes: str) -> Mesh:
-    """A mesh in which every sidecar runs on what the compiler gives it now."""
+def compiled(world: World, *notes: str, transparent: bool = False) -> Mesh:
+    """A mesh in which every sidecar runs on what the compiler gives it now.
+
+    ``transparent``: the pods' kernels redirect connections to it, as on Kubernetes.
+    """
     settings = world.settings
 
     def config(pod: Pod, host: str) -> Config:
@@ -52,7 +55,7 @@ def compiled(world: World, *notes: str) -> Mesh:
             pod=pod.meta.name,
             namespace=pod.meta.namespace,
             service_account=pod.service_account,
-            listeners=Listeners(address=pod.ip),
+            listeners=Listeners(address=pod.ip, transparent=transparent),
             trust_domain=settings.trust_domain,
             cluster_domain=settings.cluster_domain,
         )

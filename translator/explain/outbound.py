@@ -20,7 +20,7 @@ from proxy.matching import canonical_host, split_authority
 from proxy.retry import IDEMPOTENT
 from proxy.table import BackendRoute, Missing, PortRoute, RuleRoute, Table
 from smi.split import SplitBackend, TrafficSplit
-from translator.endpoints import endpoint_of, find_port
+from translator.endpoints import endpoint_of, find_port, is_headless, service_endpoints, tcp_ports
 from translator.explain.answer import Answer, Backend, Calls, Destination, Match, Retry, Split
 from translator.explain.conditions import explained, failing
 from translator.names import service_key
@@ -66,19 +66,37 @@ def refused(refusal: Unavailable, after: float = 0.0) -> Answer:
     )
 
 
-def host_of(head: RequestHead, sidecar: Sidecar) -> str:
+def host_of(authority: bytes, sidecar: Sidecar) -> str:
     """The canonical host that a request is for: what the sidecar asks the controller about."""
-    return canonical_host(split_authority(head.authority)[0], sidecar.namespace, sidecar.cluster_domain)
+    return canonical_host(split_authority(authority)[0], sidecar.namespace, sidecar.cluster_domain)
+
+
+def resolved(world: World, sidecar: Sidecar, authority: bytes) -> bytes:
+    """Where a client connects to. The name of a headless Service is the address of somebody ready behind it."""
+    name, _, namespace = host_of(authority, sidecar).partition(".")
+    service = world.objects.services.get(f"{namespace}/{name}")
+    if service is None or not is_headless(service):
+        return authority
+    found = [one.ip for port in tcp_ports(service) for one in service_endpoints(world, service, port)]
+    if not found:
+        return authority
+    address = f"[{found[0]}]" if ":" in found[0] else found[0]
+    return f"{address}:{split_authority(authority)[1] or 80}".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """One request on the caller's side. ``table`` knows the host; ``meshed``: the caller has a sidecar."""
+    """One request on the caller's side. ``table`` knows the host; ``meshed``: the caller has a sidecar.
+
+    ``authority`` is the URL's, ``dialled`` what the sidecar gets to see of it: that, or the address it leads to.
+    """
 
     world: World
     sidecar: Sidecar
     table: Table
     head: RequestHead
+    authority: bytes
+    dialled: bytes
     meshed: bool
 
     @property
@@ -90,9 +108,11 @@ class Asking:
 def way(asking: Asking) -> Way:
     """Where a request goes."""
     head, sidecar = asking.head, asking.sidecar
-    authority = head.authority.decode("latin-1")
-    route = asking.table.route(head.authority, 80, sidecar.namespace, sidecar.cluster_domain)
+    authority = asking.authority.decode("latin-1")
+    route = asking.table.route(asking.dialled, 80, sidecar.namespace, sidecar.cluster_domain)
     if isinstance(route, PortRoute):
+        if route.headless:
+            route = asking.table.meant(route, head.authority, sidecar.namespace, sidecar.cluster_domain)
         return _through(asking, route, _destination(asking, authority, route))
     if not asking.meshed:
         return Way(
@@ -142,7 +162,7 @@ def _in_the_clear(asking: Asking, route: PortRoute, destination: Destination) ->
     """A caller without sidecar: nothing of the mesh is on its side, and an address is called whether ready or not."""
     endpoints = tuple(state.endpoint for state in route.own.endpoints)
     backend = _backend(asking, route.own, 1.0 if endpoints else 0.0)
-    addressed = asking.world.index.pods_by_ip.get(host_of(asking.head, asking.sidecar))
+    addressed = asking.world.index.pods_by_ip.get(host_of(asking.dialled, asking.sidecar))
     if addressed is not None:
         endpoints = (endpoint_of(asking.world, addressed, destination.port),)
         backend = replace(backend, share=1.0, endpoints=(addressed.meta.key,), why="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from proxy.http1.head import RequestHead
 
 
-def check(mesh: Mesh, wanted: Check, loop: asyncio.AbstractEventLoop) -> tuple[Permission, ...]:
+def check(mesh: Mesh, wanted: Check) -> tuple[Permission, ...]:
     """The answer to a check. Raises ``NoSuchPod`` and ``BadQuestion``."""
     pods = mesh.world.pods
     callers = [find(mesh, wanted.namespace, wanted.source)] if wanted.source else one_of_each(pods)
@@ -36,12 +35,12 @@ def check(mesh: Mesh, wanted: Check, loop: asyncio.AbstractEventLoop) -> tuple[P
         if wanted.destination
         else one_of_each(pods, wanted.to_namespace)
     )
-    return permissions(mesh, callers, servers, _head(wanted, loop) if wanted.method else None)
+    return permissions(mesh, callers, servers, _head(wanted) if wanted.method else None)
 
 
-def _head(wanted: Check, loop: asyncio.AbstractEventLoop) -> RequestHead:
+def _head(wanted: Check) -> RequestHead:
     try:
-        return read(asked(wanted.method, f"http://server/{wanted.path.removeprefix('/')}", "", ""), loop)
+        return read(asked(wanted.method, f"http://server/{wanted.path.removeprefix('/')}", "", ""))
     except BadRequest as refusal:
         raise BadQuestion(f"{wanted.method} {wanted.path} is no request: {refusal.detail}") from refusal
 

@@ -33,10 +33,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxy.contract.bundle import BundleRejected, as_bundle, read_bundle
+from proxy.contract.bundle import BundleRejected
 from proxy.contract.config import Trust, spiffe_id
 from proxy.contract.spiffe import BACKDATE
-from translator.identity.roots import key_usage, new_root, private_pem
+from translator.identity.roots import as_bundle, key_usage, new_root, private_pem, roots_in
 from translator.identity.subject import SidecarIdentity
 
 BUNDLE: Final = "ca.crt"
@@ -103,7 +103,7 @@ class Authority:
         """The authority whose files are in ``folder``. Raises ``AuthorityError`` naming the file."""
         bundle, chain, key = (_read(folder / name) for name in (BUNDLE, ISSUER, ISSUER_KEY))
         try:
-            roots = read_bundle(bundle.decode("ascii", "replace"))
+            roots = roots_in(bundle.decode("ascii", "replace"))
         except BundleRejected as error:
             raise AuthorityError(f"{folder / BUNDLE}: {error}") from error
         try:
@@ -126,7 +126,7 @@ class Authority:
             raise AuthorityError(f"{ISSUER_KEY} is not ECDSA P-256")
         if private.public_key() != certificates[0].public_key():
             raise AuthorityError(f"{ISSUER_KEY} does not belong to {ISSUER}")
-        if _anchor(certificates, read_bundle(bundle)) is None:
+        if _anchor(certificates, roots_in(bundle)) is None:
             raise AuthorityError(f"{ISSUER} is signed by none of the roots in {BUNDLE}")
         return cls(chain=as_bundle(certificates), bundle=bundle, key=private, trust_domain=trust_domain)
 
@@ -138,7 +138,7 @@ class Authority:
     @property
     def roots(self) -> tuple[x509.Certificate, ...]:
         """Who is trusted."""
-        return read_bundle(self.bundle)
+        return roots_in(self.bundle)
 
     @property
     def anchor(self) -> x509.Certificate:
@@ -156,7 +156,7 @@ class Authority:
     @property
     def key_id(self) -> str:
         """What certificates of this issuer call it (hex): ``Peer.issuer``."""
-        return (_issued_by(self.issuer).key_identifier or b"").hex()
+        return (issued_by(self.issuer).key_identifier or b"").hex()
 
     def trust(self, generation: int = 0, federated: Mapping[str, str] | None = None) -> Trust:
         """What sidecars are told."""
@@ -209,7 +209,7 @@ class Authority:
                 critical=False,
             )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(_issued_by(issuer), critical=False)
+            .add_extension(issued_by(issuer), critical=False)
         )
         leaf = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         above = x509.load_pem_x509_certificates(self.chain.encode())
@@ -226,14 +226,19 @@ def write_ca(folder: Path, bundle: str, chain: str, key: bytes) -> None:
         (ISSUER_KEY, key, 0o600),
         (ISSUER, chain.encode(), 0o644),
     ):
-        fresh = folder / f".{name}.new"
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(folder / name)
+        put(folder / name, content, mode)
+
+
+def put(path: Path, content: bytes, mode: int) -> None:
+    """Puts a file in place in one step, on disk before it is. Raises ``OSError``."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
 
 
 def _read(path: Path) -> bytes:
@@ -295,7 +300,8 @@ def _asked_uris(request: x509.CertificateSigningRequest) -> list[str]:
     return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
-def _issued_by(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def issued_by(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What a certificate says of who signed it (RFC 5280 4.2.1.1). Raises ``AuthorityError``."""
     try:
         identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:

@@ -10,7 +10,6 @@ Neighbour: ``translator.identity.rotation``, which alone writes them.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from msgspec import Struct
 
 from proxy.contract.bundle import BundleRejected, read_bundle
 from proxy.contract.config import Trust
-from translator.identity.authority import Authority, AuthorityError
+from translator.identity.authority import Authority, AuthorityError, put
 from translator.identity.roots import private_pem
 
 FILE_NAME: Final = "in-force.json"
@@ -35,8 +34,8 @@ class _InForce(Struct, frozen=True, kw_only=True):
 def store(directory: Path, authority: Authority, trust: Trust) -> None:
     """Puts both files in place, each in one step. Raises ``OSError``."""
     held = _InForce(chain=authority.chain, key=private_pem(authority.key).decode("ascii"), trust=trust)
-    _replace(directory / FILE_NAME, msgspec.json.encode(held), 0o600)
-    _replace(directory / BUNDLE_NAME, trust.bundle.encode("ascii"), 0o644)
+    put(directory / FILE_NAME, msgspec.json.encode(held), 0o600)
+    put(directory / BUNDLE_NAME, trust.bundle.encode("ascii"), 0o644)
 
 
 def load(directory: Path, trust_domain: str) -> tuple[Authority, Trust] | None:
@@ -53,14 +52,3 @@ def load(directory: Path, trust_domain: str) -> tuple[Authority, Trust] | None:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise AuthorityError(f"{path}: cannot be used ({reason})") from None  # no text of it: there is a key in it
     return authority, held.trust
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)

@@ -1,9 +1,11 @@
-"""Roots and their parts: what a CA's certificate of ours looks like, and keys as PEM."""
+"""Roots and their parts: what a CA's certificate of ours looks like, bundles of them, and keys as PEM."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from proxy.contract.bundle import BundleRejected, read_bundle
 from proxy.contract.spiffe import BACKDATE
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
@@ -44,6 +47,20 @@ def self_signed(name: x509.Name, now: datetime) -> tuple[x509.Certificate, ec.El
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
     )
     return builder.sign(key, hashes.SHA256()), key
+
+
+@lru_cache(maxsize=64)
+def roots_in(bundle: str) -> tuple[x509.Certificate, ...]:
+    """The roots that sidecars find in ``bundle``. Raises ``BundleRejected``."""
+    try:
+        return tuple(map(x509.load_der_x509_certificate, read_bundle(bundle)))
+    except ValueError as error:
+        raise BundleRejected("the bundle cannot be read as PEM certificates") from error
+
+
+def as_bundle(roots: Iterable[x509.Certificate]) -> str:
+    """The bundle of these roots, in one way of writing."""
+    return "".join(root.public_bytes(serialization.Encoding.PEM).decode("ascii") for root in roots)
 
 
 def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:

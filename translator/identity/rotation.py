@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +19,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from proxy.contract.bundle import as_bundle, read_bundle
 from proxy.contract.config import Trust
 from smi.problems import Problem
 from translator.identity import inforce
 from translator.identity.authority import BUNDLE, Authority, AuthorityError
 from translator.identity.rollout import Anchors, SidecarTrust, Stage, Step, next_step
+from translator.identity.roots import as_bundle, roots_in
 from translator.identity.serving import serving_context
 from translator.identity.wanted import IdentityOptions, Wanted
 
@@ -54,12 +54,12 @@ log = logging.getLogger("translator.identity")
 class Outlets:
     """Whom a step concerns: the control port, which serves a new context, and the sidecars.
 
-    ``sidecars`` gives what is known of each, None while that is not known.
+    ``sidecars`` gives what is known of each, None while that is not known. It is read only while a step waits for them.
     """
 
     serve: Callable[[SSLContext], Awaitable[None]]
     publish: Callable[[Trust], None]
-    sidecars: Callable[[], Sequence[SidecarTrust] | None]
+    sidecars: Callable[[], Iterable[SidecarTrust] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ class Rotation:
             roots=tuple(_shown(root) for root in self.authority.roots),
             issuer=_shown(self.authority.issuer),
             federated={
-                domain: tuple(_shown(root) for root in read_bundle(bundle))
+                domain: tuple(_shown(root) for root in roots_in(bundle))
                 for domain, bundle in sorted(self.trust.federated.items())
             },
         )

@@ -16,9 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from proxy.contract.bundle import BundleRejected, as_bundle, read_bundle
+from proxy.contract.bundle import BundleRejected
 from smi.problems import Problem
 from translator.identity.authority import BUNDLE, ISSUER, ISSUER_KEY, LEAF_LIFETIME, MAX_FILE, Authority, AuthorityError
+from translator.identity.roots import as_bundle, roots_in
 from translator.identity.serving import serving_context
 
 MIN_LIFETIME: Final = timedelta(seconds=5)
@@ -104,7 +105,7 @@ class Wanted:
         for domain, (path, file) in self._bundles.items():
             if file.changed():
                 try:
-                    self.federated[domain] = as_bundle(read_bundle(_text(path)))
+                    self.federated[domain] = as_bundle(roots_in(_text(path)))
                 except (OSError, BundleRejected) as error:
                     file.bad(f"{path}: {getattr(error, 'strerror', None) or error}")
                 else:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 import uvloop
 
@@ -19,14 +19,21 @@ from smi.sources.apiserver import ApiError, ApiServer, NoCluster, by_kubeconfig,
 from translator.identity.authority import AuthorityError
 from translator.kube.admission.settings import Injected
 from translator.kube.controller import run
+from translator.kube.install import BACKENDS
 from translator.kube.settings import Options
+from translator.metricsapi.prometheus.client import checked
 from translator.settings import Settings
 from translator.vocabulary import LOG_LEVEL, OPAQUE_PORTS
+
+PROMETHEUS: Final = "prometheus"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the controller; 1 when it cannot start."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.metrics_backend == PROMETHEUS and not given.prometheus_url:
+        parser.error(f"--metrics-backend={PROMETHEUS} needs --prometheus-url too, the address of that Prometheus")
     logging.basicConfig(
         stream=sys.stdout, level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -63,6 +70,7 @@ async def _run(given: argparse.Namespace) -> None:
         folder=given.folder,
         hpa_metrics=given.hpa_metrics,
         spec_exact_discovery=given.spec_exact_discovery,
+        prometheus=given.prometheus_url if given.metrics_backend == PROMETHEUS else "",
         report_seconds=given.report_seconds,
     )
     async with ApiServer(access) as api:
@@ -70,15 +78,25 @@ async def _run(given: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    mesh, own, injected = Settings(), Options(), Injected()
+    mesh, own = Settings(), Options()
     parser = argparse.ArgumentParser(
         prog="python -m translator.kube", description="The controller of a mesh on Kubernetes."
     )
-    parser.add_argument("--kubeconfig", metavar="FILE", help="the cluster's; default: the one this pod runs in")
-    parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", own.namespace), help="the mesh's own")
-    parser.add_argument("--folder", type=Path, default=own.folder, help=f"for keys; a tmpfs (default: {own.folder})")
-    parser.add_argument("--trust-domain", default=mesh.trust_domain, help="of all identities (%(default)s)")
-    parser.add_argument("--cluster-domain", default=mesh.cluster_domain, help="of all Service names (%(default)s)")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="the cluster to use (default: the one this pod runs in)")
+    parser.add_argument(
+        "--namespace",
+        default=os.environ.get("POD_NAMESPACE", own.namespace),
+        help="the namespace that the mesh is installed in (%(default)s)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=own.folder, help=f"where keys are kept, on a tmpfs ({own.folder})"
+    )
+    parser.add_argument(
+        "--trust-domain", default=mesh.trust_domain, help="the trust domain of all identities (%(default)s)"
+    )
+    parser.add_argument(
+        "--cluster-domain", default=mesh.cluster_domain, help="what the names of all Services end with (%(default)s)"
+    )
     parser.add_argument(
         "--default-policy",
         choices=get_args(DefaultPolicy),
@@ -89,7 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         "--disable-mtls", action="store_true", help="sidecars speak in the clear; nobody has an identity"
     )
     parser.add_argument(
-        "--report-seconds", type=float, choices=(1.0, 2.0, 5.0), default=own.report_seconds, help="between reports"
+        "--report-seconds",
+        type=float,
+        choices=(1.0, 2.0, 5.0),
+        default=own.report_seconds,
+        help="how often sidecars report what they counted (%(default)s)",
     )
     parser.add_argument("--hpa-metrics", action="store_true", help="serve what a HorizontalPodAutoscaler reads, too")
     parser.add_argument(
@@ -97,13 +119,48 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="TrafficMetrics: every resource has that Kind, as SMI's text has it; kubectl then mixes them up",
     )
-    parser.add_argument("--image", default=injected.image, help="of sidecars (%(default)s)")
     parser.add_argument(
-        "--image-pull-policy", default=injected.pull_policy, choices=("Always", "IfNotPresent", "Never")
+        "--metrics-backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="where the counts of TrafficMetrics are from: what sidecars report (%(default)s), or a Prometheus",
     )
-    parser.add_argument("--proxy-log-level", default=injected.log_level, choices=LOG_LEVEL.values, help="of sidecars")
-    parser.add_argument("--log-level", default="info", choices=LOG_LEVEL.values)
+    parser.add_argument(
+        "--prometheus-url",
+        type=_address,
+        default="",
+        metavar="URL",
+        help="the address of that Prometheus, http:// or https://",
+    )
+    _of_sidecars(parser)
+    parser.add_argument(
+        "--log-level", default="info", choices=LOG_LEVEL.values, help="what the controller logs (%(default)s)"
+    )
     return parser
+
+
+def _of_sidecars(parser: argparse.ArgumentParser) -> None:
+    injected = Injected()
+    parser.add_argument("--image", default=injected.image, help="the image of sidecars (%(default)s)")
+    parser.add_argument(
+        "--image-pull-policy",
+        default=injected.pull_policy,
+        choices=("Always", "IfNotPresent", "Never"),
+        help="when nodes pull it (%(default)s)",
+    )
+    parser.add_argument(
+        "--proxy-log-level",
+        default=injected.log_level,
+        choices=LOG_LEVEL.values,
+        help="what sidecars log (%(default)s)",
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        return checked(text) if text else ""
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from smi.sources.apiserver import ApiError, ApiServer
-from translator.identity.authority import BUNDLE, ISSUER, ISSUER_KEY, Authority
+from translator.identity.authority import BUNDLE, ISSUER, ISSUER_KEY, Authority, AuthorityError
 from translator.kube.names import CA_SECRET
 from translator.kube.secret import Data, Secret
 
@@ -32,22 +32,46 @@ class CaSecret:
         self.folder = folder
         self._secret, self._trust_domain = Secret(api, namespace, CA_SECRET), trust_domain
         self._files: dict[str, bytes] = {}
+        self._own = False
+        """Whether the Secret was one of ours, not cert-manager's."""
 
     async def load(self) -> None:
         """Fills the folder, from a Secret made now if there is none. Raises ``ApiError``."""
         self._mirror(await self._secret.read_or_make(lambda: asyncio.to_thread(self._made)))
 
     async def follow(self) -> None:
-        """Keeps the folder as the Secret is, until cancelled. What cannot be read changes nothing."""
+        """Keeps the folder as the Secret is, until cancelled. What cannot be read changes nothing.
+
+        A Secret that was deleted is put back: with the next start of a controller there would be another CA, which no
+        sidecar trusts that runs. Not at the first look, since somebody may be replacing it; nor cert-manager's.
+        """
+        missing = 0
         while True:
             await asyncio.sleep(POLL)
             try:
                 data = await self._secret.read()
+                missing = missing + 1 if data is None else 0
+                if data is None and missing > 1 and await asyncio.to_thread(self._worth_keeping):
+                    log.error("the Secret %s was deleted; it is put back as it was", CA_SECRET)
+                    data = await self._secret.read_or_make(self._known)
             except ApiError as error:
                 log.debug("CA not looked at error=%s", error)
                 continue
             if data is not None:
                 self._mirror(data)
+            elif missing == 1:
+                log.error("there is no Secret %s any more; what was known counts until the controller ends", CA_SECRET)
+
+    def _worth_keeping(self) -> bool:
+        """Whether what was in the Secret last is a CA of ours; what cannot be read must not come back."""
+        try:
+            Authority.load(self.folder, self._trust_domain)
+        except AuthorityError:
+            return False
+        return self._own
+
+    async def _known(self) -> Data:
+        return self._files
 
     def _made(self) -> dict[str, bytes]:
         """The files of a new CA."""
@@ -64,6 +88,7 @@ class CaSecret:
                 log.error("the Secret %s has no %s; what was known counts", CA_SECRET, name)
                 return
             files[name] = content
+        self._own = all(data.get(name) for name in files)
         if files == self._files:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

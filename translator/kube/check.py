@@ -7,15 +7,18 @@ first one that fails ends it, for what follows depends on it.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from smi.crds.definitions import definitions
 from smi.sources.apiserver import ApiError, ApiServer
-from translator.kube.admission.decide import INJECT
-from translator.kube.names import CA_SECRET, CONTROLLER, INJECTOR, VALIDATOR
+from translator.kube.admission.decide import decide
+from translator.kube.admission.linkerd import installed
+from translator.kube.admission.settings import Injected
+from translator.kube.names import CA_SECRET, CONTROLLER, INJECTOR, METRICS_SERVICE, VALIDATOR
 from translator.kube.pods import FINISHED, has_condition, has_sidecar
+from translator.metricsapi.autoscaling.groups import VERSIONS
 
 MINIMUM: Final = (1, 29)
 """Of Kubernetes: native sidecars are on by default from there."""
@@ -34,8 +37,12 @@ CREATED: Final = (
     ("", "serviceaccounts", True),
     ("", "services", True),
     ("apps", "deployments", True),
+    ("apiregistration.k8s.io", "apiservices", False),
 )
 """(group, resource, namespaced) of what an installation creates."""
+
+ADAPTER: Final = tuple(f"{version}.{group}" for group, versions in VERSIONS.items() for version in versions)
+"""APIServices of what autoscalers read, of which a cluster has one each."""
 
 State = Literal["success", "warning", "error"]
 
@@ -50,13 +57,17 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One answer. ``anchor`` is its heading in the documentation."""
+    """One answer. ``anchor`` is its heading in the documentation.
+
+    ``settles``: what is wrong may become right by itself, as just after an installation.
+    """
 
     category: str
     description: str
     state: State
     message: str = ""
     anchor: str = ""
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ class _Check:
     description: str
     anchor: str
     ask: Callable[[ApiServer, str], Awaitable[None]]
+    settles: bool = False
 
 
 async def check(api: ApiServer, namespace: str, *, before: bool) -> AsyncIterator[Result]:
@@ -79,7 +91,12 @@ async def check(api: ApiServer, namespace: str, *, before: bool) -> AsyncIterato
             except (Wrong, ApiError) as error:
                 state, message = "error", str(error)
             yield Result(
-                category=category, description=one.description, state=state, message=message, anchor=one.anchor
+                category=category,
+                description=one.description,
+                state=state,
+                message=message,
+                anchor=one.anchor,
+                settles=one.settles,
             )
             if state == "error":
                 break
@@ -161,13 +178,58 @@ def _webhook(kind: str, name: str) -> _Check:
         if not all((one.get("clientConfig") or {}).get("caBundle") for one in found.get("webhooks") or ()):
             raise Wrong(f"{name} has no caBundle yet; the controller writes it")
 
-    return _Check(f"{name} trusts the controller", "smi-mesh-webhook", ask)
+    return _Check(f"{name} trusts the controller", "smi-mesh-webhook", ask, settles=True)
+
+
+async def _adapters(api: ApiServer) -> dict[str, str]:
+    """Who answers autoscalers, by APIService: ``namespace/service``. Raises ``Warned`` where that may not be read."""
+    found: dict[str, str] = {}
+    for name in ADAPTER:
+        try:
+            service = (await api.get(f"/apis/apiregistration.k8s.io/v1/apiservices/{name}"))["spec"].get("service")
+        except ApiError as error:
+            if error.status == 404:
+                continue
+            if error.status == 403:
+                raise Warned("you may not read APIServices; not looked at") from error
+            raise
+        found[name] = f"{service.get('namespace')}/{service.get('name')}" if service else "the API server's own"
+    return found
+
+
+def _others(found: Mapping[str, str], namespace: str) -> str:
+    ours = f"{namespace}/{METRICS_SERVICE}"
+    return ", ".join(f"{name} is {whose}" for name, whose in found.items() if whose != ours)
+
+
+async def _no_other_adapter(api: ApiServer, namespace: str) -> None:
+    """An APIService of the same name would be taken over by ``kubectl apply`` without a word."""
+    others = _others(await _adapters(api), namespace)
+    if others:
+        raise Warned(f"{others}: install without hpaMetrics, which would take its place")
+
+
+async def _autoscalers(api: ApiServer, namespace: str) -> None:
+    found = await _adapters(api)
+    controller = await api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{CONTROLLER}")
+    serves = "--hpa-metrics" in controller["spec"]["template"]["spec"]["containers"][0].get("args", ())
+    if not serves:
+        dead = [name for name, whose in found.items() if whose == f"{namespace}/{METRICS_SERVICE}"]
+        if dead:
+            raise Warned(f"{', '.join(dead)}: the controller was installed without hpaMetrics, nobody answers")
+        return
+    others = _others(found, namespace)
+    if others:
+        raise Warned(f"{others}: autoscalers do not ask the mesh")
+    missing = [name for name in ADAPTER if name not in found]
+    if missing:
+        raise Warned(f"there is no {', '.join(missing)}: autoscalers do not ask the mesh")
 
 
 async def _meshed(api: ApiServer, _: str) -> None:
     unready = [
         _name(pod)
-        async for pod in _pods(api)
+        async for pod in _all(api, "/api/v1/pods")
         if has_sidecar(pod["spec"])
         and not has_condition(pod, "Ready")
         and pod.get("status", {}).get("phase") not in FINISHED
@@ -176,23 +238,33 @@ async def _meshed(api: ApiServer, _: str) -> None:
         raise Warned(f"not ready: {_some(unready)}")
 
 
-async def _not_meshed(api: ApiServer, _: str) -> None:
-    """Pods that ask for a sidecar and have none: they were made while the injector was away."""
-    without = [
-        _name(pod)
-        async for pod in _pods(api)
-        if (pod["metadata"].get("annotations") or {}).get(INJECT) == "enabled" and not has_sidecar(pod["spec"])
-    ]
+async def _not_meshed(api: ApiServer, namespace: str) -> None:
+    """Pods that the injector would give a sidecar and that have none: they were made while it was away."""
+    try:
+        linkerd = await installed(api)
+    except ApiError:
+        linkerd = False  # who may not know
+    settings = Injected(namespace=namespace, linkerd_alias=not linkerd)
+    inherited = {
+        one["metadata"]["name"]: one["metadata"].get("annotations") or {}
+        async for one in _all(api, "/api/v1/namespaces")
+    }
+    without = []
+    async for pod in _all(api, "/api/v1/pods"):
+        place = pod["metadata"]["namespace"]
+        found = decide(pod, place, inherited.get(place, {}), settings)
+        if (found.inject or found.refused) and pod.get("status", {}).get("phase") not in FINISHED:
+            without.append(_name(pod))
     if without:
         raise Warned(f"asked for a sidecar and have none: {_some(without)}; make them anew")
 
 
-async def _pods(api: ApiServer) -> AsyncIterator[dict[str, Any]]:
+async def _all(api: ApiServer, path: str) -> AsyncIterator[dict[str, Any]]:
     params = {"limit": "500"}
     while True:
-        page = await api.get("/api/v1/pods", **params)
-        for pod in page.get("items") or ():
-            yield pod
+        page = await api.get(path, **params)
+        for thing in page.get("items") or ():
+            yield thing
         following = page.get("metadata", {}).get("continue")
         if not following:
             return
@@ -219,17 +291,21 @@ BEFORE: Final[tuple[tuple[str, tuple[_Check, ...]], ...]] = (
             *(_can_create(*what) for what in CREATED),
         ),
     ),
+    (
+        "pre-autoscaling",
+        (_Check("nobody else answers autoscalers", "pre-autoscaling", _no_other_adapter),),
+    ),
 )
 AFTER: Final[tuple[tuple[str, tuple[_Check, ...]], ...]] = (
     (
         "smi-mesh-existence",
         (
             _Check("the mesh's namespace exists", "smi-mesh-namespace", _namespace),
-            _Check("the SMI CustomResourceDefinitions are served", "smi-mesh-crds", _crds),
-            _Check("the controller is ready", "smi-mesh-controller", _controller),
+            _Check("the SMI CustomResourceDefinitions are served", "smi-mesh-crds", _crds, settles=True),
+            _Check("the controller is ready", "smi-mesh-controller", _controller, settles=True),
         ),
     ),
-    ("smi-mesh-identity", (_Check("the issuer's certificate is there", "smi-mesh-identity", _ca),)),
+    ("smi-mesh-identity", (_Check("the issuer's certificate is there", "smi-mesh-identity", _ca, settles=True),)),
     (
         "smi-mesh-webhook",
         (
@@ -238,9 +314,13 @@ AFTER: Final[tuple[tuple[str, tuple[_Check, ...]], ...]] = (
         ),
     ),
     (
+        "smi-mesh-autoscaling",
+        (_Check("autoscalers are answered by who should", "smi-mesh-autoscaling", _autoscalers),),
+    ),
+    (
         "smi-mesh-data-plane",
         (
-            _Check("meshed pods are ready", "smi-mesh-data-plane", _meshed),
+            _Check("meshed pods are ready", "smi-mesh-data-plane", _meshed, settles=True),
             _Check("pods that ask for a sidecar have one", "smi-mesh-not-injected", _not_meshed),
         ),
     ),

@@ -8,10 +8,12 @@ who, ``translator.collect`` keeps what sidecars counted. Local mode's counterpar
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -25,6 +27,7 @@ from translator import control, problems
 from translator.collect import Collector
 from translator.compiler import compile_sidecar
 from translator.explain.mesh import compiled
+from translator.identity.authority import AuthorityError
 from translator.identity.rotation import IdentityShown, Outlets, Rotation
 from translator.identity.serving import ControlSite
 from translator.identity.wanted import IdentityOptions
@@ -34,6 +37,7 @@ from translator.kube.aggregated.access import AccessGate
 from translator.kube.aggregated.frontproxy import FrontProxy
 from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
+from translator.kube.names import CA_SECRET, CONTROLLER
 from translator.kube.offline import SigningKeys
 from translator.kube.peers import Peers, complete, for_peers, read
 from translator.kube.settings import Options
@@ -42,12 +46,16 @@ from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import progress
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
+from translator.metricsapi.asked import Asked
 from translator.metricsapi.autoscaling.server import AutoscalingApi
-from translator.metricsapi.server import MAX_HEADERS, MetricsApi, Seen
-from translator.observed import Observed
+from translator.metricsapi.items import of_servers
+from translator.metricsapi.prometheus.backend import backend
+from translator.metricsapi.prometheus.client import Prometheus
+from translator.metricsapi.server import MAX_HEADERS, WATCH_POLL, Backend, MetricsApi, Seen
+from translator.observed import Observed, inbound
 from translator.reconcile import Reconciler
 from translator.roster import Roster
-from translator.traffic import Entry, Traffic
+from translator.traffic import KEPT_SECONDS, Entry, Traffic
 from translator.world import World
 
 QUIET_SECONDS = 0.1
@@ -58,7 +66,14 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/metrics"})
 
 PROGRESS_PATH = "/v1/progress"
 TRAFFIC_PATH = "/v1/traffic"
-"""On the control port, for other controllers: how far their sidecars are, and what these counted."""
+RECEIVED = "received"
+"""On the control port, for other controllers: how far their sidecars are, and what these counted; with the parameter,
+how much each pod received alone."""
+
+RARELY: Final = (700, 10, 500)
+"""Thresholds of the garbage collector: of the last generation, what is known of sidecars, fifty times the usual one. A
+change that a thousand of them take makes as many new configs, none of them in a cycle; every few changes all of it was
+gone through, a pause of 100 ms."""
 
 log = logging.getLogger("translator.controller")
 
@@ -80,10 +95,10 @@ class Controller:
         self.reviews = TokenReviews(api, lambda token: self.keys.verify(token, self._uid))
         self.source = KubernetesSource(api, self._changed)
         self.peers = Peers(
-            options.pod, options.namespace, options.control_port, lambda: self.source.pods, lambda: rotation.authority
+            options.pod, options.namespace, options.control_port, self._controllers, lambda: rotation.authority
         )
         self._settings = options.mesh
-        self._foreseen = compiled(World.of(settings=options.mesh))
+        self._foreseen = compiled(World.of(settings=options.mesh), transparent=True)
         self._dirty = asyncio.Event()
 
     @property
@@ -102,6 +117,11 @@ class Controller:
         if federated != self._settings.federated:
             self._settings = replace(self._settings, federated=federated)
             self._changed()
+
+    def _controllers(self) -> tuple[Pod, ...]:
+        """The pods of this mesh's controllers: asked for often, and few among all."""
+        world = self.reconciler.world
+        return () if world is None else world.pods_as(self.options.namespace, CONTROLLER)
 
     def look_for_problems(self) -> None:
         """Says what is new about the problems."""
@@ -123,20 +143,39 @@ class Controller:
         """How far the other controllers' sidecars are, None if not all answer."""
         return complete(read(await self.peers.ask(PROGRESS_PATH), msgspec.json.Decoder(Progress).decode))
 
-    async def seen(self, seconds: float) -> Seen | None:
-        """What all controllers' sidecars counted lately; None while the cluster is being read."""
+    def known(self) -> tuple[World, Mapping[str, Pod]] | None:
+        """The world, and the pods there are or lately were; None while the cluster is being read."""
+        world = self.reconciler.world
+        return None if world is None else (world, self.roster.known())
+
+    async def measure(self, wanted: Asked) -> Seen | None:
+        """Of what all controllers' sidecars counted lately as much as is needed for the answer."""
+        return await self.seen(wanted.seconds, received=of_servers(wanted))
+
+    async def seen(self, seconds: float, *, received: bool = False) -> Seen | None:
+        """What all controllers' sidecars counted lately; None while the cluster is being read.
+
+        ``received``: only how much each pod received. A controller of an older version says more, which adds up to it.
+        """
         world = self.reconciler.world
         if world is None:
             return None
-        answers = await self.peers.ask(TRAFFIC_PATH, {"seconds": str(seconds)})
+        answers = await self.peers.ask(TRAFFIC_PATH, {"seconds": str(seconds)} | ({RECEIVED: "1"} if received else {}))
         window, pods = self.collector.window(seconds), self.roster.known()
 
         def put_together() -> Seen:
             told = read(answers, msgspec.msgpack.Decoder(list[Entry]).decode)
-            entries = window.entries() + [entry for one in told if one is not None for entry in one]
+            elsewhere = [entry for one in told if one is not None for entry in one]
             missing = told.count(None)
             partial = f"{missing} of {len(answers) + 1} replicas did not answer" if missing else ""
-            return Seen(Observed(entries=entries, seconds=window.seconds, pods=pods, world=world), partial)
+            observed = Observed(
+                entries=[] if received else window.entries() + elsewhere,
+                seconds=window.seconds,
+                pods=pods,
+                world=world,
+                received=window.received() + inbound(elsewhere),
+            )
+            return Seen(observed, partial)
 
         return await asyncio.to_thread(put_together)
 
@@ -150,26 +189,39 @@ class Controller:
             self._dirty.clear()
             if not self.source.synced:
                 continue
-            first = self.reconciler.world is None
-            pods = self.source.pods
-            self.roster.update(pods, time.monotonic())
-            self.reconciler.world_changed(World.of(self.source.objects, pods, self._settings))
-            if first:
-                log.info("sources read pods=%d", len(pods))
+            self._follow_once()
             self.look_for_problems()
             await asyncio.sleep(QUIET_SECONDS)
+
+    def _follow_once(self) -> None:
+        known, now = self.reconciler.world, time.monotonic()
+        present, gone = self.source.news()
+        if known is None or known.settings != self._settings:
+            pods = self.source.pods
+            self.roster.update(pods, now)
+            self.reconciler.world_changed(World.of(self.source.objects, pods, self._settings))
+            if known is None:
+                log.info("sources read pods=%d", len(pods))
+                # What a cluster has is there to stay: looking through all of it for cycles would hold up every push.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(*RARELY)
+            return
+        self.roster.changed(
+            [pod for pod in present if isinstance(pod, Pod)], [pod for pod in gone if isinstance(pod, Pod)], now
+        )
+        self.reconciler.world_changed(*known.updated(present, gone))
 
 
 async def run(api: ApiServer, options: Options) -> None:
     """Runs until SIGTERM or SIGINT. Raises ``OSError``, ``ApiError`` or ``AuthorityError`` when it cannot begin."""
+    control.map_large_blocks()
     stop = control.stop_signals()
     webhooks = WebhookAuthority(api, options.namespace, hpa_metrics=options.hpa_metrics)
     await webhooks.load()
     secret = CaSecret(api, options.namespace, options.folder / "ca", options.mesh.trust_domain)
     await secret.load()
-    rotation = await asyncio.to_thread(
-        Rotation, options.folder, IdentityOptions(ca=secret.folder), options.mesh.trust_domain
-    )
+    rotation = await _rotation(secret, options)
     controller = Controller(api, options, rotation)
     proxy = FrontProxy(api)
     runners = await _runners(controller, api, proxy)
@@ -220,6 +272,15 @@ async def run(api: ApiServer, options: Options) -> None:
     log.info("ended")
 
 
+async def _rotation(secret: CaSecret, options: Options) -> Rotation:
+    try:
+        return await asyncio.to_thread(
+            Rotation, options.folder, IdentityOptions(ca=secret.folder), options.mesh.trust_domain
+        )
+    except AuthorityError as error:
+        raise AuthorityError(f"Secret {CA_SECRET}, as it is in {error}") from error
+
+
 async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) -> list[web.AppRunner]:
     """Control, admin, webhooks and the aggregated API."""
     rotation = controller.rotation
@@ -240,19 +301,31 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
 
     async def own_traffic(request: web.Request) -> bytes:
         window = controller.collector.window(float(request.query["seconds"]))
-        return await asyncio.to_thread(lambda: msgspec.msgpack.encode(window.entries()))
+        entries = window.received if RECEIVED in request.query else window.entries
+        return await asyncio.to_thread(lambda: msgspec.msgpack.encode(entries()))
 
     streams.router.add_get(TRAFFIC_PATH, for_peers(lambda: rotation.authority, own_traffic))
     streams.router.add_get(PROGRESS_PATH, for_peers(lambda: rotation.authority, own_progress))
     options = controller.options
     gate, exact = AccessGate(api, proxy), options.spec_exact_discovery
-    metrics = MetricsApi(gate, controller.seen, spec_exact=exact)
+    prometheus = Prometheus(options.prometheus) if options.prometheus else None
+    asked = (
+        Backend(measure=controller.measure, longest=KEPT_SECONDS, poll=WATCH_POLL)
+        if prometheus is None
+        else backend(prometheus, controller.known)
+    )
+    metrics = MetricsApi(gate, controller.seen, spec_exact=exact, backend=asked)
     scaling = AutoscalingApi(gate, controller.seen, spec_exact=exact).routes() if options.hpa_metrics else ()
+    aggregated = metrics.application(scaling)
+    if prometheus is not None:
+        aggregated.cleanup_ctx.append(prometheus.opened)
     return await control.set_up(
         streams,
         pages.application(controller, options.admin_port, PUBLIC),
-        admission.application(options.injected, annotations, lambda: rotation.trust.bundle),
-        metrics.application(scaling),
+        admission.application(
+            options.injected, annotations, lambda: rotation.trust.bundle, lambda: controller.source.linkerd.present
+        ),
+        aggregated,
         max_headers=MAX_HEADERS,
     )
 

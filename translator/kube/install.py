@@ -56,6 +56,10 @@ LABELS: Final = {
 }
 
 
+BACKENDS: Final = ("memory", "prometheus")
+"""Where the counts of TrafficMetrics are from."""
+
+
 class UnknownSetting(ValueError):
     """A ``--set`` for which there is no such key, or no such value."""
 
@@ -140,6 +144,8 @@ def _configure(controller: Object, wanted: Wanted) -> None:
         if edit is None:
             raise UnknownSetting(f"{key!r} is not a setting; there are {', '.join((*SETTINGS, *SWITCHES))}")
         edit(spec, container, arguments, value)
+    if arguments["metrics-backend"] == "prometheus" and not arguments["prometheus-url"]:
+        raise UnknownSetting("metricsBackend=prometheus needs prometheusUrl too, the address of that Prometheus")
     container["args"] = [f"--{name}={value}" for name, value in arguments.items()]
     if not wanted.mtls:
         container["args"].append("--disable-mtls")
@@ -155,9 +161,15 @@ def _pull_policy(_: Object, container: Object, arguments: dict[str, str], value:
     container["imagePullPolicy"] = arguments["image-pull-policy"] = value
 
 
+def _backend(_: Object, __: Object, arguments: dict[str, str], value: str) -> None:
+    if value not in BACKENDS:
+        raise UnknownSetting(f"metricsBackend: {value!r} is not one of {', '.join(BACKENDS)}")
+    arguments["metrics-backend"] = value
+
+
 def _replicas(spec: Object, _: Object, __: dict[str, str], value: str) -> None:
     if not value.isdigit() or int(value) < 1:
-        raise UnknownSetting(f"replicas: {value!r} is no number from 1 on")
+        raise UnknownSetting(f"replicas: {value!r} is not a whole number of at least 1")
     spec["replicas"] = int(value)
 
 
@@ -183,6 +195,8 @@ SETTINGS: Final[Mapping[str, Callable[[Object, Object, dict[str, str], str], Non
     "clusterDomain": _argument("cluster-domain"),
     "logLevel": _argument("log-level"),
     "proxyLogLevel": _argument("proxy-log-level"),
+    "prometheusUrl": _argument("prometheus-url"),
+    "metricsBackend": _backend,
     "cpuRequest": _request("cpu"),
     "memoryRequest": _request("memory"),
 }

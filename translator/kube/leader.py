@@ -107,7 +107,6 @@ class Leader:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.leading = False
         self._api, self._clock, self._pause = api, clock, pause
         self._collection = f"/apis/{GROUP}/namespaces/{namespace}/leases"
         self._path = f"{self._collection}/{CONTROLLER}"
@@ -124,14 +123,12 @@ class Leader:
             while not await self._try():
                 await self._pause(RETRY_SECONDS)
             log.info("leading identity=%s", self._election.identity)
-            self.leading = True
             try:
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(work(), name="what the leader does")
                     await self._keep()
                     working.cancel()
             finally:
-                self.leading = False
                 await self._release()
             log.warning("not leading any more identity=%s", self._election.identity)
 

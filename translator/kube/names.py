@@ -20,6 +20,8 @@ WEBHOOK_SERVICE: Final = "smi-mesh-webhook"
 METRICS_SERVICE: Final = "smi-mesh-metrics"
 INJECTOR: Final = "smi-mesh-injector"
 VALIDATOR: Final = "smi-mesh-validator"
+LINKERD_INJECTOR: Final = "linkerd-proxy-injector-webhook-config"
+"""Not ours: Linkerd's MutatingWebhookConfiguration, as all its releases call it."""
 
 LABELS: Final = {
     "app.kubernetes.io/name": "smi-mesh",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
+from sys import intern
+from types import MappingProxyType
 from typing import Any, Final
 
 from proxy.contract.ports import MESH
@@ -20,6 +23,19 @@ _READ = ("smi-mesh.io/", "linkerd.io/inject")
 """Annotations that are read; of the others, some of which are long, none is kept."""
 
 
+_NO_PORTS: Final[Mapping[int, int]] = MappingProxyType({})
+
+
+@lru_cache(maxsize=4096)
+def _shared(items: tuple[tuple[str, Any], ...]) -> Mapping[str, Any]:
+    """One mapping for all pods that have the same: replicas differ by name and address only."""
+    return MappingProxyType({intern(name): intern(value) if type(value) is str else value for name, value in items})
+
+
+def _same(items: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
+    return _shared(tuple(items))
+
+
 def running_pod(thing: Mapping[str, Any]) -> Pod | None:
     """A pod (core/v1) that has an address and has not ended, else None.
 
@@ -33,13 +49,15 @@ def running_pod(thing: Mapping[str, Any]) -> Pod | None:
     return Pod(
         meta=_meta(thing["metadata"]),
         ip=address,
-        service_account=spec.get("serviceAccountName") or "default",
-        workload=workload,
-        workload_kind=kind,
-        ports=dict(_named_ports(spec.get("containers") or ())),
+        service_account=intern(spec.get("serviceAccountName") or "default"),
+        workload=intern(workload),
+        workload_kind=intern(kind),
+        ports=_same(_named_ports(spec)),
+        listen_ports=_NO_PORTS,
         ready=has_condition(thing, "Ready") and not thing["metadata"].get("deletionTimestamp"),
         mesh_port=MESH if has_sidecar(spec) else 0,
-        node=str(spec.get("nodeName") or ""),
+        node=intern(str(spec.get("nodeName") or "")),
+        host_network=bool(spec.get("hostNetwork")),
     )
 
 
@@ -79,9 +97,9 @@ def _meta(meta: Mapping[str, Any]) -> Meta:
     annotations = meta.get("annotations") or {}
     return Meta(
         name=meta["name"],
-        namespace=meta.get("namespace", "default"),
-        labels=meta.get("labels") or {},
-        annotations={name: text for name, text in annotations.items() if name.startswith(_READ)},
+        namespace=intern(meta.get("namespace", "default")),
+        labels=_same((meta.get("labels") or {}).items()),
+        annotations=_same((name, text) for name, text in annotations.items() if name.startswith(_READ)),
         uid=meta.get("uid", ""),
         created=datetime.fromisoformat(meta["creationTimestamp"]) if meta.get("creationTimestamp") else None,
     )
@@ -94,10 +112,18 @@ def _address(text: object) -> str:
         return ""
 
 
-def _named_ports(containers: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, int]]:
-    """Ports without a name are listed by their number: they, too, may be called."""
-    for container in containers:
+def _named_ports(spec: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Ports without a name are listed by their number: they, too, may be called.
+
+    As Kubernetes finds them: a name that several containers have is the first one's, native sidecars come last.
+    """
+    native = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    known = set()
+    for container in (*(spec.get("containers") or ()), *native):
         for port in container.get("ports") or ():
-            if port.get("protocol", "TCP") == "TCP":
+            if port.get("protocol", "TCP") == "TCP" and container.get("name") != PROXY_CONTAINER:
                 number = int(port["containerPort"])
-                yield port.get("name") or str(number), number
+                name = port.get("name") or str(number)
+                if name not in known:
+                    known.add(name)
+                    yield name, number

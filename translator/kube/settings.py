@@ -43,5 +43,8 @@ class Options:
     spec_exact_discovery: bool = False
     """TrafficMetrics: every resource has the same Kind, as SMI's text has it, though kubectl then mixes them up."""
 
+    prometheus: str = ""
+    """TrafficMetrics: the address of the Prometheus that has the counts; empty: the controller's memory."""
+
     report_seconds: float = 5.0
     """Sidecars report what they counted this often at least: a thousand cost the controller a tenth of a core."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from smi.decode import decode_object
 from smi.meta import Meta
@@ -19,9 +19,11 @@ from smi.sources.reflector import Reflector
 from smi.wire.access import Binding, Target
 from smi.wire.core import WireNamespace, WireService
 from smi.wire.kinds import ACCESS, SMI_KINDS, SPECS, SPLIT, Convertible, SmiObject
+from smi.wire.slices import WireEndpointSlice
 from smi.wire.specs import TCP, UDP, Group
 from smi.wire.split import QuantitySplit, WholeSplit
 from smi.workloads import Pod
+from translator.kube.admission.linkerd import Linkerd
 from translator.kube.pods import running_pod
 
 VERSION: Final = "v1alpha4"
@@ -29,6 +31,8 @@ VERSION: Final = "v1alpha4"
 read by that."""
 
 Key = tuple[str, str]
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace and name."""
 
 
 class Named(Protocol):
@@ -68,16 +72,28 @@ class Mirror:
         self.objects: dict[Key, Named] = {}
         self.problems: dict[Key, tuple[Problem, ...]] = {}
         self.known: dict[Key, Known] = {}
+        self.touched: set[Key] = set()
+        """Of what is known beside: whatever may be other than when this was emptied."""
         self.synced = False
+        self._listing: set[Key] = set()
+        """What was on the pages of the list so far."""
+        self._before: dict[Key, Named | None] = {}
+        """Of what has changed and was not given out yet: what it was."""
         self._read, self._told, self._know = read, told, know
 
-    def listed(self, objects: list[Object]) -> None:
+    def page(self, objects: list[Object], *, first: bool) -> None:
         """See ``smi.sources.reflector.Sink``."""
-        present = {_key(thing) for thing in objects}
-        for gone in [key for key in {*self.objects, *self.problems} if key not in present]:
-            self._forget(gone)
+        if first:
+            self._listing = set()
         for thing in objects:
+            self._listing.add(_key(thing))
             self._take(thing)
+
+    def listed(self) -> None:
+        """See ``smi.sources.reflector.Sink``."""
+        for gone in [key for key in {*self.objects, *self.problems} if key not in self._listing]:
+            self._forget(gone)
+        self._listing = set()
         self.synced = True
         self._told()
 
@@ -91,10 +107,18 @@ class Mirror:
         self._forget(_key(thing))
         self._told()
 
+    def news(self) -> Iterator[tuple[Named | None, Named | None]]:
+        """What has changed since the last call: as it was then, and as it is."""
+        before, self._before = self._before, {}
+        return ((was, self.objects.get(key)) for key, was in before.items())
+
     def _forget(self, key: Key) -> None:
-        self.objects.pop(key, None)
+        gone = self.objects.pop(key, None)
+        if gone is not None:
+            self._before.setdefault(key, gone)
         self.problems.pop(key, None)
-        self.known.pop(key, None)
+        if self.known.pop(key, None) is not None:
+            self.touched.add(key)
 
     def _take(self, thing: Object) -> bool:
         """Whether anything is other than before."""
@@ -102,10 +126,13 @@ class Mirror:
         before, wrong = self.objects.get(key), self.problems.pop(key, ())
         if self._know is not None:
             self.known[key] = self._know(thing)
+            self.touched.add(key)
         found = self._read(thing)
         if isinstance(found, list):
             self.problems[key] = tuple(found)
             return self.problems[key] != wrong
+        if found != before:
+            self._before.setdefault(key, before)
         if found is None:
             self.objects.pop(key, None)
         else:
@@ -118,19 +145,27 @@ class KubernetesSource:
 
     def __init__(self, api: ApiServer, told: Callable[[], None]) -> None:
         self._changed = told
+        self.linkerd = Linkerd(api)
         self._pods = Mirror(running_pod, self._told)
         self._mirrors = [
-            Mirror(_reader(kind, model_of), self._told, _knower(kind, path) if kind in SMI_KINDS else None)
-            for kind, model_of, path, _ in COLLECTIONS
+            Mirror(_reader(one.kind, one.model_of), self._told, _knower(one.kind, one.path) if one.is_smi else None)
+            for one in COLLECTIONS
         ]
+        self._smi = {one.kind: mirror for mirror, one in zip(self._mirrors, COLLECTIONS, strict=True) if one.is_smi}
         self._reflectors = [Reflector(api, "/api/v1/pods", self._pods)]
-        for mirror, (_, _, path, absent) in zip(self._mirrors, COLLECTIONS, strict=True):
-            self._reflectors.append(Reflector(api, path, mirror, absent=absent))
+        for mirror, one in zip(self._mirrors, COLLECTIONS, strict=True):
+            self._reflectors.append(Reflector(api, one.path, mirror, absent=one.is_smi, labels=one.labels))
 
     @property
     def synced(self) -> bool:
         """Whether everything has been read once."""
         return self._pods.synced and all(mirror.synced for mirror in self._mirrors)
+
+    def news(self) -> tuple[list[Named], list[Named]]:
+        """What is new or other since the last call, objects and pods; and what has gone."""
+        changes = [change for mirror in (*self._mirrors, self._pods) for change in mirror.news()]
+        present = [thing for _, thing in changes if thing is not None]
+        return present, [was for was, thing in changes if thing is None and was is not None]
 
     @property
     def objects(self) -> Iterable[Named]:
@@ -147,12 +182,30 @@ class KubernetesSource:
         """Pods that run."""
         return tuple(pod for pod in self._pods.objects.values() if isinstance(pod, Pod))
 
-    def smi_objects(self) -> Iterator[tuple[Known, Named | None, tuple[str, ...]]]:
-        """Every SMI object, what it means as far as that is known, and why it cannot be read."""
-        for mirror in self._mirrors:
-            for key, known in mirror.known.items():
-                problems = tuple(f"{one.field}: {one.message}" for one in mirror.problems.get(key, ()))
-                yield known, mirror.objects.get(key), problems
+    def smi_objects(self) -> Iterator[ObjectKey]:
+        """Every SMI object, by kind, namespace and name."""
+        return ((kind, *key) for kind, mirror in self._smi.items() for key in mirror.known)
+
+    def smi_objects_touched(self) -> list[ObjectKey]:
+        """Those that may be other than at the last call, or gone."""
+        found: list[ObjectKey] = []
+        for kind, mirror in self._smi.items():
+            found += ((kind, *key) for key in mirror.touched)
+            mirror.touched.clear()
+        return found
+
+    def smi_object(self, key: ObjectKey) -> tuple[Known, Named | None, tuple[str, ...]] | None:
+        """An SMI object, what it means as far as that is known, and why it cannot be read; None: it is not there."""
+        kind, *name = key
+        mirror, place = self._smi.get(kind), (name[0], name[1])
+        if mirror is None or place not in mirror.known:
+            return None
+        problems = tuple(f"{one.field}: {one.message}" for one in mirror.problems.get(place, ()))
+        return mirror.known[place], mirror.objects.get(place), problems
+
+    def unreadable(self) -> list[ObjectKey]:
+        """The SMI objects that cannot be read."""
+        return [(kind, *key) for kind, mirror in self._smi.items() for key in mirror.problems if key in mirror.known]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -162,6 +215,7 @@ class KubernetesSource:
     async def run(self) -> None:
         """Follows the API server until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.linkerd.follow(), name="Linkerd")
             for reflector in self._reflectors:
                 group.create_task(reflector.run(), name=f"reflector {reflector.path}")
 
@@ -186,17 +240,36 @@ def _smi(group: str, plural: str) -> str:
     return f"/apis/{group}/{VERSION}/{plural}"
 
 
-COLLECTIONS: tuple[tuple[str, Callable[[Object], type[Convertible]], str, bool], ...] = (
-    ("Namespace", _always(WireNamespace), "/api/v1/namespaces", False),
-    ("Service", _always(WireService), "/api/v1/services", False),
-    ("TrafficSplit", split_model, _smi(SPLIT, "trafficsplits"), True),
-    ("TrafficTarget", _always(Target), _smi(ACCESS, "traffictargets"), True),
-    ("IdentityBinding", _always(Binding), _smi(ACCESS, "identitybindings"), True),
-    ("HTTPRouteGroup", _always(Group), _smi(SPECS, "httproutegroups"), True),
-    ("TCPRoute", _always(TCP), _smi(SPECS, "tcproutes"), True),
-    ("UDPRoute", _always(UDP), _smi(SPECS, "udproutes"), True),
+class Collection(NamedTuple):
+    """What is mirrored: which model reads an object, where they are, and the label selector of those that count."""
+
+    kind: str
+    model_of: Callable[[Object], type[Convertible]]
+    path: str
+    labels: str = ""
+
+    @property
+    def is_smi(self) -> bool:
+        """Whether it is of SMI: then its CRD may be missing, and objects have a status."""
+        return self.kind in SMI_KINDS
+
+
+OTHERS_SLICES: Final = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io"
+"""Slices that Kubernetes did not make of a selector: of those, which are most, the pods themselves are read."""
+
+COLLECTIONS: Final = (
+    Collection("Namespace", _always(WireNamespace), "/api/v1/namespaces"),
+    Collection("Service", _always(WireService), "/api/v1/services"),
+    Collection(
+        "EndpointSlice", _always(WireEndpointSlice), "/apis/discovery.k8s.io/v1/endpointslices", labels=OTHERS_SLICES
+    ),
+    Collection("TrafficSplit", split_model, _smi(SPLIT, "trafficsplits")),
+    Collection("TrafficTarget", _always(Target), _smi(ACCESS, "traffictargets")),
+    Collection("IdentityBinding", _always(Binding), _smi(ACCESS, "identitybindings")),
+    Collection("HTTPRouteGroup", _always(Group), _smi(SPECS, "httproutegroups")),
+    Collection("TCPRoute", _always(TCP), _smi(SPECS, "tcproutes")),
+    Collection("UDPRoute", _always(UDP), _smi(SPECS, "udproutes")),
 )
-"""Kind, which model reads an object, where they are, and whether the collection may be missing (its CRD is)."""
 
 
 def _reader(

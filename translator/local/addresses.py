@@ -13,6 +13,7 @@ SUBNETS = 256
 CONTROLLER_HOST = 1
 FIRST_POD = 2
 LAST_POD = 254
+MOST_PODS = LAST_POD - FIRST_POD + 1
 
 UNPRIVILEGED_OFFSET = 20000
 """Added to a port that only root may bind: above all well-known ports, below Linux' ephemeral ones (32768)."""
@@ -49,9 +50,8 @@ def next_host(taken: Collection[int], last: int) -> int | None:
     An address that was just given up is the last to be used again: other
     sidecars may still know it as the pod's that had it.
     """
-    count = LAST_POD - FIRST_POD + 1
-    for step in range(1, count + 1):
-        host = FIRST_POD + (last - FIRST_POD + step) % count
+    for step in range(1, MOST_PODS + 1):
+        host = FIRST_POD + (last - FIRST_POD + step) % MOST_PODS
         if host not in taken:
             return host
     return None

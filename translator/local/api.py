@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import http.client
 
-from translator.local.errors import LocalError
+from translator.local.errors import LocalError, NoSuchMesh
 from translator.local.records import decode_mesh
-from translator.local.state import MeshState, read_state
+from translator.local.state import MeshState, read_state, running_state
 
 PATIENCE = 10.0
 """Seconds to wait for an answer."""
+
+
+def ask_mesh(name: str, target: str) -> bytes:
+    """As ``ask``, for commands that can also be asked about a folder: where no mesh runs, this is said."""
+    try:
+        state = running_state(name)
+    except NoSuchMesh as error:
+        raise LocalError(f"{error}, or ask a folder of manifests with --manifests DIR") from error
+    return ask(state, target)
 
 
 def ask(state: MeshState, target: str) -> bytes:

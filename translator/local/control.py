@@ -87,8 +87,11 @@ def added_pod(asked: RunRequest) -> Added:
 
 @contextlib.asynccontextmanager
 async def serving(app: web.Application, socket: Path) -> AsyncIterator[None]:
-    """Serves the socket. It is named by its folder's descriptor: a path may be longer than a socket's may be."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    """Serves the socket. It is named by its folder's descriptor: a path may be longer than a socket's may be.
+
+    Who leaves before the answer wants it no more: a ``run`` that is interrupted takes its pod away again.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
     folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -91,7 +91,7 @@ def mounted_files(container: Container, namespace: str, config_maps: ConfigMaps)
     files = {}
     for path, name in container.config_mounts:
         for key, text in _config_map(config_maps, namespace, name).data.items():
-            if PurePosixPath(key).name != key:
+            if PurePosixPath(key).name != key or key == ".." or "\0" in key:
                 raise NotStartable("CreateContainerConfigError", f'ConfigMap "{name}": key "{key}" is no file name')
             files[f"{container.name}{_clean(path)}/{key}"] = text
     for path, name, key in container.config_files:
@@ -113,12 +113,20 @@ def pod_variables(container: Container, facts: PodFacts, config_maps: ConfigMaps
     fixed = _place(container, facts)
     variables = _proxies(facts.pod) | fixed
     for name in container.env_from:
-        variables |= _config_map(config_maps, namespace, name).data
+        data = _config_map(config_maps, namespace, name).data
+        variables |= {key: text for key, text in data.items() if _is_variable(key)}
     variables |= fixed
     for variable in container.env:
+        if not _is_variable(variable.name):
+            raise NotStartable("CreateContainerConfigError", f'env: "{variable.name}" is no name of a variable')
         if variable.name not in fixed and not _left_out(variable, namespace, config_maps):
             variables[variable.name] = _value(variable, variables, facts, config_maps)
     return variables
+
+
+def _is_variable(name: str) -> bool:
+    """Whether a process may have a variable of this name. Of a ConfigMap's keys Kubernetes passes over others too."""
+    return name != "" and "=" not in name and "\0" not in name
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

@@ -19,6 +19,11 @@ WORKLOADS = {
 }
 """What may stand before the slash of ``deploy/NAME``."""
 
+_SHORT = {"Deployment": "deploy", "StatefulSet": "sts"}
+
+NAMED = 10
+"""So many are named where the one that was asked for is not there."""
+
 
 class Found(NamedTuple):
     """A pod; ``state`` says why it is not running, in words."""
@@ -60,8 +65,17 @@ def _missing(namespace: str, asked: str, pods: list[Found], suited: list[Found])
     text = f'no pod "{asked}" in namespace "{namespace}"'
     if suited:
         return f"{text}: it is in {', '.join(sorted({pod.namespace for pod in suited}))} (-n)"
-    names = sorted(pod.name for pod in pods if pod.namespace == namespace)
-    return f"{text}: there is {', '.join(names)}" if names else f"{text}: there are no pods"
+    names = sorted({_asked_for(pod) for pod in pods if pod.namespace == namespace})
+    if not names:
+        return f"{text}: there are no pods"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{text}: there {'is' if len(names) == 1 else 'are'} {', '.join(names[:NAMED])}{more}"
+
+
+def _asked_for(pod: Found) -> str:
+    """How a user would ask for this pod: by its workload where it has one."""
+    kind = _SHORT.get(pod.kind)
+    return f"{kind}/{pod.workload}" if kind else pod.name
 
 
 def found_in(pod: Pod) -> Found:

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import hashes
 
-from proxy.contract.bundle import as_bundle
 from translator.identity.authority import write_ca
-from translator.identity.roots import new_root, private_pem
+from translator.identity.roots import as_bundle, new_root, private_pem
 from translator.local.errors import LocalError
 from translator.local.records import MeshRecord
 from translator.local.sidecar import TRUST_DOMAIN
@@ -74,8 +73,9 @@ def _follow(mesh: MeshRecord, fingerprint: str, deadline: float, say: Callable[[
 def _late(shown: dict[str, Any]) -> str:
     if not shown:
         return "the new root is in its place, but the controller does not answer; it takes it up when it runs again"
-    waiting = ", ".join(shown.get("waitingFor", ())) or "nobody"
-    return f"the new root is not yet in force; it waits for: {waiting}. The exchange goes on by itself"
+    waiting = ", ".join(shown.get("waitingFor", ()))
+    why = f"; it waits for: {waiting}" if waiting else ""
+    return f"the new root is not yet the only one that is trusted{why}. The exchange goes on by itself"
 
 
 def _identity(mesh: MeshRecord) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import msgspec
 from proxy.contract.config import File
 from translator.identity.subject import SidecarIdentity
 from translator.identity.tokens import mint
+from translator.local.environment import NotStartable
 from translator.local.records import PodRecord
 from translator.local.state import PodState, write_atomically
 
@@ -45,7 +46,18 @@ def write_environment(folder: PodState, container: str, variables: Mapping[str, 
 
 
 def write_mounts(folder: PodState, container: str, files: Mapping[str, str]) -> None:
-    """Makes one container's mounted files be exactly these; each is replaced in one step."""
+    """Makes one container's mounted files be exactly these; each is replaced in one step.
+
+    Raises ``NotStartable`` where that cannot be: one is below another, or its path is none.
+    """
+    try:
+        _write_mounts(folder, container, files)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise NotStartable("CreateContainerConfigError", f"volumeMounts cannot be written: {why}") from error
+
+
+def _write_mounts(folder: PodState, container: str, files: Mapping[str, str]) -> None:
     wanted = {folder.files / path: text.encode() for path, text in files.items()}
     for path in _files(folder.files / container):
         if path not in wanted:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from smi.workloads import Container
 from translator.local.addresses import listen_port
+from translator.local.environment import NotStartable
 from translator.local.listening import Listening
 from translator.local.processes import Command, Process
 
@@ -147,7 +148,10 @@ async def _connect(address: str, port: int, patience: float) -> str:
 
 
 async def _exec(command: Command, patience: float) -> str:
-    process = Process.start(command)
+    try:
+        process = Process.start(command)
+    except NotStartable as problem:
+        return f"readiness command: {problem}"
     try:
         code = await asyncio.wait_for(process.wait(), patience)
     except TimeoutError:

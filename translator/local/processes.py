@@ -45,7 +45,7 @@ class Process:
 
     @classmethod
     def start(cls, command: Command) -> Process:
-        """Starts it; ``NotStartable`` when its working directory is gone."""
+        """Starts it; ``NotStartable`` when its working directory is gone, or a NUL is in what it is started with."""
         argv = (sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command.argv)
         try:
             with command.log.open("ab") as log:
@@ -60,6 +60,8 @@ class Process:
                 )
         except OSError as error:
             raise NotStartable("CannotStart", f"{error.filename or argv[0]}: {error.strerror}") from error
+        except ValueError as error:
+            raise NotStartable("CannotStart", f"command and env: {error}") from error
         return cls(popen)
 
     @property

@@ -24,8 +24,7 @@ class PodRecord:
     ``app_address`` is where its app listens (``HOST``). ``phase`` is Pending,
     Running or Terminating; ``reason`` is one word (``NoCommand``), ``message``
     says more. A pid of 0 means no such process now. ``admin`` is the URL of
-    the sidecar's admin port, empty without sidecar. ``added`` marks a pod of
-    ``smi local run``.
+    the sidecar's admin port, empty without sidecar.
     """
 
     pod: Pod
@@ -37,7 +36,6 @@ class PodRecord:
     app_pid: int = 0
     sidecar_pid: int = 0
     admin: str = ""
-    added: bool = False
 
     @property
     def key(self) -> str:
@@ -65,7 +63,6 @@ class MeshRecord:
     pid: int
     api_port: int
     directories: tuple[str, ...]
-    subnet: str
     control_address: str
     control_port: int
     controller_pid: int = 0

@@ -20,7 +20,7 @@ from proxy.contract.ports import ADMIN, RESERVED
 from smi.sources.directory import DirectorySource
 from smi.sources.snapshot import Snapshot
 from smi.workloads import Workload
-from translator.local.addresses import Subnet, listen_port, next_host
+from translator.local.addresses import MOST_PODS, Subnet, listen_port, next_host
 from translator.local.controllerprocess import Listener, keep_controller
 from translator.local.desired import Desired, desired_of
 from translator.local.environment import NO_COMMAND
@@ -69,6 +69,7 @@ class Supervisor:
         self._added: dict[Owner, Added] = {}
         self._desired = Desired()
         self._remarks: set[str] = set()
+        self._unplaced: tuple[Owner, ...] = ()
         self._serial = 0
         self._last_host = 1
         self._controller_state = "the controller starts"
@@ -137,6 +138,7 @@ class Supervisor:
             for record in self.records
             if not record.pod.ready and record.reason != NO_COMMAND
         ]
+        lines += [self._no_room(owner) for owner in self._unplaced]
         return tuple(lines) or ("the manifests are being read",)
 
     # The loops.
@@ -163,7 +165,10 @@ class Supervisor:
         while True:
             await self._stale.wait()
             self._stale.clear()
-            step = plan(self._workloads(), self._instances(), suffix)
+            step = plan(self._workloads(), self._instances(), suffix, MOST_PODS - len(self._pods))
+            self._unplaced = step.unplaced
+            for owner in step.unplaced:
+                self._remark(self._no_room(owner))
             for key in step.stop:
                 self._pods[key].stop(drain=True)
                 self._changed()
@@ -208,7 +213,6 @@ class Supervisor:
         taken = {int(record.pod.ip.rpartition(".")[2]) for record in self.records}
         host = next_host(taken, self._last_host)
         if host is None:
-            self._say(f"{workload.meta.namespace}/{start.name}: all addresses of {self._subnet.cidr} are taken")
             return None
         self._last_host = host
         meshed = is_meshed(workload, self._desired.namespaces.get(workload.meta.namespace))
@@ -220,8 +224,10 @@ class Supervisor:
             uid=secrets.token_hex(16),
             app_address=self._subnet.app_address(host) if meshed else ip,
             admin=f"http://{ip}:{ADMIN}" if meshed else "",
-            added=owner_of(workload) in self._added,
         )
+
+    def _no_room(self, owner: Owner) -> str:
+        return f"{owner[1]}/{owner[2]}: not all of its pods start: all addresses of {self._subnet.cidr} are taken"
 
     def _remark_ports(self, workload: Workload, meshed: bool) -> None:
         for port in container_ports(workload.containers):

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from translator.identity.authority import AuthorityError
@@ -26,7 +26,7 @@ from translator.local.console import Console
 from translator.local.environment import NO_COMMAND
 from translator.local.errors import AlreadyUp, CaUnusable, PortTaken
 from translator.local.leftovers import kill_marked
-from translator.local.records import MeshRecord, decode_mesh, encode_mesh, encode_pods
+from translator.local.records import MeshRecord, PodRecord, decode_mesh, encode_mesh, encode_pods
 from translator.local.recovery import recover
 from translator.local.settings import DEFAULT_PORT, Settings
 from translator.local.sidecar import TRUST_DOMAIN, Surroundings
@@ -107,14 +107,17 @@ async def _announce(
         outcome[0] = 1
         stop.set()
         return
-    records = supervisor.records
+    console.ready(ready_line(around.mesh, supervisor.records), around.state.supervisor_log)
+
+
+def ready_line(mesh: MeshRecord, records: Sequence[PodRecord]) -> str:
+    """What is said when all pods are ready, but for those that are pending for good."""
     pending = [record.key for record in records if record.reason == NO_COMMAND]
     ready = len(records) - len(pending)
-    console.ready(
-        f'mesh "{around.mesh.name}" is ready: {ready} pod{"" if ready == 1 else "s"}, API {around.mesh.url}'
-        + (f" (pending, {NO_COMMAND}: {', '.join(pending)})" if pending else ""),
-        around.state.supervisor_log,
-    )
+    line = f'mesh "{mesh.name}" is ready: {ready} pod{"" if ready == 1 else "s"}, API {mesh.url}'
+    if pending:
+        return f"{line} (pending, {NO_COMMAND}: {', '.join(pending)})"
+    return line if records else f"{line} (no Deployment, StatefulSet or Pod in its manifests yet)"
 
 
 def _listen_to_signals(stop: asyncio.Event, instance: str) -> None:
@@ -157,7 +160,6 @@ def _mesh(settings: Settings, subnet: Subnet) -> MeshRecord:
         api_port=choose_port(settings.port),
         directories=settings.directories,
         ca=settings.ca,
-        subnet=subnet.cidr,
         control_address=subnet.controller,
         control_port=CONTROL_PORT,
     )

@@ -27,6 +27,7 @@ _IGNORED = frozenset(
 )
 """What Kubernetes' clients add, and what changes nothing here. ``timeout`` is kubectl's ``--request-timeout``."""
 
+_TOKEN = re.compile(r"([0-9]{1,9})(?:\.([0-9a-f]{8}-[0-9]{1,12}))?")
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 
@@ -44,6 +45,8 @@ class Asked:
     """Field, whether it must be equal (else it must not be), value."""
     limit: int
     skip: int
+    listing: str
+    """The list of which it is a further page (``translator.metricsapi.pages``); empty: of one that is made anew."""
     include: str
     watch: bool
     timeout: float
@@ -55,22 +58,24 @@ class Asked:
         return names.pop() if len(names) == 1 else ""
 
 
-def asked(segments: tuple[str, ...], query: Mapping[str, str]) -> Asked:
-    """``segments`` are those of the path behind the version. Raises ``Refused``."""
+def asked(segments: tuple[str, ...], query: Mapping[str, str], longest: float = KEPT_SECONDS) -> Asked:
+    """``segments`` are those of the path behind the version, ``longest`` is the longest window. Raises ``Refused``."""
     kind, namespace, name, edges = _place(segments)
     unknown = query.keys() - _IGNORED - _KNOWN
     if unknown:
         raise Refused(400, f"{min(unknown)[:64]}: there is no such parameter; there are {', '.join(sorted(_KNOWN))}")
+    skip, listing = _token(query.get("continue", ""))
     return Asked(
         kind=kind,
         namespace=namespace,
         name=name,
         edges=edges,
-        seconds=_window(query.get("t", "")),
+        seconds=_window(query.get("t", ""), longest),
         labels=label_selector(query.get("labelSelector", "")),
         fields=field_selector(query.get("fieldSelector", "")),
         limit=_whole(query, "limit") or MOST_ITEMS,
-        skip=_whole(query, "continue"),
+        skip=skip,
+        listing=listing,
         include=_include(query.get("includeObject", "Metadata")),
         watch=_watched(query) and (edges or not name),
         timeout=float(_whole(query, "timeoutSeconds")),
@@ -108,15 +113,15 @@ def _named(name: str) -> str:
     return name
 
 
-def _window(text: str) -> float:
+def _window(text: str, longest: float) -> float:
     if not text:
         return DEFAULT_SECONDS
     try:
         seconds = seconds_of(text)
     except ValueError as error:
         raise Refused(400, f"t: {error}") from error
-    if not 1e-9 <= seconds <= KEPT_SECONDS:
-        raise Refused(400, f"t: {text} is no window that can be looked at: counts are kept for {KEPT_SECONDS / 60:g}m")
+    if not 1e-9 <= seconds <= longest:
+        raise Refused(400, f"t: {text} is no window that can be looked at: counts are kept for {longest / 60:g}m")
     return seconds
 
 
@@ -130,6 +135,14 @@ def _whole(query: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Refused(400, f"{name}: not a whole number from 0 on")
     return int(text)
+
+
+def _token(text: str) -> tuple[int, str]:
+    """How many items of which list the pages before had."""
+    found = _TOKEN.fullmatch(text or "0")
+    if found is None:
+        raise Refused(400, "continue: not what a page before this one said")
+    return int(found[1]), found[2] or ""
 
 
 def _include(text: str) -> str:

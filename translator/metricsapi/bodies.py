@@ -16,6 +16,8 @@ from translator.resources import Resource
 
 Body = dict[str, Any]
 
+LATENCIES: Final = (("p99_response_latency", 0.99), ("p90_response_latency", 0.90), ("p50_response_latency", 0.50))
+
 PARTIAL: Final = "smi-mesh.io/partial"
 """Annotation of an answer in which some controller's numbers are missing."""
 
@@ -29,6 +31,8 @@ class Moment:
     window: str
     seconds: float
     partial: str = ""
+    listing: str = ""
+    """Under which name a list's further pages are asked for (``translator.metricsapi.pages``)."""
 
     @property
     def api_version(self) -> str:
@@ -98,7 +102,7 @@ def list_of(found: Sequence[Body], moment: Moment, rest: int, after: int) -> Bod
 def _list_meta(moment: Moment, rest: int, after: int) -> Body:
     meta: Body = {"resourceVersion": "0"}
     if rest:
-        meta |= {"continue": str(after), "remainingItemCount": rest}
+        meta |= {"continue": f"{after}.{moment.listing}" if moment.listing else str(after), "remainingItemCount": rest}
     if moment.partial:
         meta["annotations"] = {PARTIAL: moment.partial}
     return meta
@@ -108,12 +112,8 @@ def _metrics(item: Item) -> list[Body]:
     """In this order: there are clients that take them by their position."""
     counted = item.counted
     found: list[Body] = [
-        {
-            "name": f"p{round(share * 100)}_response_latency",
-            "unit": "ms",
-            "value": quantity((counted.percentile(share) or 0.0) * 1000),
-        }
-        for share in (0.99, 0.90, 0.50)
+        {"name": name, "unit": "ms", "value": "0" if seconds is None else quantity(seconds * 1000)}
+        for (name, _), seconds in zip(LATENCIES, counted.percentiles([share for _, share in LATENCIES]), strict=True)
     ]
     found += [
         {"name": "success_count", "value": str(counted.successes)},
@@ -182,8 +182,7 @@ def _row(item: Item, body: Body, moment: Moment, include: str) -> Body:
         item.direction,
         f"{counted.successes / requests:.2%}" if requests else "-",
         f"{requests / moment.seconds:.1f}" if requests else "-",
-        _time(counted.percentile(0.50)),
-        _time(counted.percentile(0.99)),
+        *map(_time, counted.percentiles((0.50, 0.99))),
         _edge(body),
         item.side,
         moment.window,

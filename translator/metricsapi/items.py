@@ -34,7 +34,13 @@ from translator.views import existing, weight_text
 ACCOUNT = "ServiceAccount"
 """What a caller is where its certificate alone is known, and several workloads run under it."""
 
+SILENT = Totals()
+"""What was counted of whom nothing was: of most, where clusters are large. Not to be added to."""
+
 Labels = Mapping[str, str]
+
+
+_NOBODY = Resource("", "", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ def items(observed: Observed, asked: Asked) -> list[Item]:
     """What is asked, in order of name; a list's labels, fields and page are not looked at yet. Raises ``Refused``."""
     kind, name = asked.kind, asked.name
     if not kind.measured:
-        kind, name = _kind_and_name(name) if name else (kind, "")
+        kind, name = kind_and_name(name) if name else (kind, "")
     if asked.edges:
         found = [Resource(kind.measured, asked.namespace, name)]
         if not _there(observed, found[0]):
@@ -82,9 +88,14 @@ def items(observed: Observed, asked: Asked) -> list[Item]:
     return sorted(everything, key=order)
 
 
+def of_servers(asked: Asked) -> bool:
+    """Whether it is enough to know what each pod received (``Observed.received``)."""
+    return not asked.edges and asked.kind.measured not in ("", SERVICE, TRAFFIC_SPLIT)
+
+
 def chosen(found: Iterable[Item], asked: Asked) -> list[Item]:
     """Those that the selectors want."""
-    return [item for item in found if asked.labels(item.labels) and _has_fields(item, asked)]
+    return [item for item in found if asked.labels(item.labels) and (not asked.fields or _has_fields(item, asked))]
 
 
 def _has_fields(item: Item, asked: Asked) -> bool:
@@ -105,11 +116,11 @@ def _not_found(asked: Asked) -> Refused:
 
 def order(item: Item) -> tuple[str, str, str, str, str]:
     """In which items stand."""
-    peer = item.peer or Resource("", "", "")
+    peer = item.peer or _NOBODY
     return item.resource.namespace, item.name, item.direction, peer.namespace, peer.name
 
 
-def _kind_and_name(name: str) -> tuple[Kind, str]:
+def kind_and_name(name: str) -> tuple[Kind, str]:
     """``deployment.web``."""
     word, _, rest = name.partition(".")
     for kind in BY_MEASURED.values():
@@ -153,7 +164,7 @@ def _of_kind(observed: Observed, kind: str, namespace: str, name: str = "") -> I
                 if called in groups:
                     groups[called].append(entry)
     else:
-        for entry in inbound(observed.entries):
+        for entry in observed.servers():
             receiver = observed.own(entry, kind)
             if receiver is not None and covers(asked, receiver) and (receiver in groups or kind != POD):
                 groups.setdefault(receiver, []).append(entry)
@@ -165,7 +176,7 @@ def _of_kind(observed: Observed, kind: str, namespace: str, name: str = "") -> I
             resource=found,
             direction="from",
             side=side,
-            counted=totals(entries),
+            counted=totals(entries) if entries else SILENT,
             labels=labels(found),
         )
 
@@ -179,21 +190,22 @@ def _labels(observed: Observed, kind: str) -> Callable[[Resource], Labels]:
         return lambda found: objects.namespaces[found.name].meta.labels if found.name in objects.namespaces else {}
     if kind == NODE:
         return lambda _: {}
+    if kind == POD:
+        return lambda found: observed.world.index.pods[f"{found.namespace}/{found.name}"].meta.labels
     members: dict[Resource, list[Pod]] = {}
     for pod in observed.pods.values():
         belongs = of_pod(pod, kind)
         if belongs is not None:
             members.setdefault(belongs, []).append(pod)
-    return lambda found: _common(members.get(found, ()), kind)
+    return lambda found: _common(members.get(found, ()))
 
 
-def _common(pods: Iterable[Pod], kind: str) -> Labels:
+def _common(pods: Iterable[Pod]) -> Labels:
     sets = [frozenset(pod.meta.labels.items()) for pod in pods]
     if not sets:
         return {}
     common = dict(frozenset.intersection(*sets))
-    if kind != POD:
-        common.pop(TEMPLATE_HASH, None)
+    common.pop(TEMPLATE_HASH, None)
     return common
 
 

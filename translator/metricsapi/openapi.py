@@ -16,7 +16,7 @@ ABOUT: Final = (
 )
 
 QUERY: Final = {
-    "t": "How far the numbers reach back: a duration such as 30s (which it is, if not said), 10m at most.",
+    "t": "How far the numbers reach back: a duration such as 30s (which it is, if not said).",
     "labelSelector": "Which items, by the labels of what was measured.",
     "fieldSelector": f"Which items, by {', '.join(FIELDS)}.",
     "limit": "How many items at most.",
@@ -66,7 +66,7 @@ def _properties() -> Body:
             annotations=_texts("smi-mesh.io/partial: some controller's numbers are missing."),
         ),
         "timestamp": _text("When it was answered."),
-        "window": _text("How far the numbers reach back (query parameter t, 10m at most)."),
+        "window": _text("How far the numbers reach back (query parameter t)."),
         "resource": _reference("What was measured."),
         "edge": _object(
             "Which traffic is counted, and by whom.",

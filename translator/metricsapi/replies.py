@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from aiohttp import web
 
 from translator.metricsapi.status import Refused, status_of
@@ -48,7 +49,7 @@ def json_reply(body: Mapping[str, Any], status: int = 200) -> web.Response:
     """``body``, not to be kept by anybody on the way."""
     return web.Response(
         status=status,
-        body=json.dumps(body).encode(),
+        body=msgspec.json.encode(body),
         content_type=JSON,
         headers={"Cache-Control": "no-cache, private", "X-Content-Type-Options": "nosniff"},
     )

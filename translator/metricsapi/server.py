@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +26,14 @@ from translator.metricsapi.bodies import Moment, answer_of, item_of, table_of
 from translator.metricsapi.godurations import text_of
 from translator.metricsapi.items import Item, chosen, items
 from translator.metricsapi.kinds import EDGES, GROUP, TRAFFIC, VERSIONS
+from translator.metricsapi.pages import KEPT_SECONDS as LISTS_KEPT_SECONDS
+from translator.metricsapi.pages import Listing, Listings, Question, question_of
 from translator.metricsapi.redact import home, namespaces, redacted, told
 from translator.metricsapi.replies import JSON, Discovery, Handler, accepts, answered, json_reply
 from translator.metricsapi.status import Refused, status_of
 from translator.observed import Observed
 from translator.resources import NAMESPACE, Resource
+from translator.traffic import KEPT_SECONDS
 from translator.views import NotThere
 
 ROOT: Final = f"/apis/{GROUP}"
@@ -38,6 +43,9 @@ WATCH_POLL: Final = 2.0
 
 WATCH_SECONDS: Final = 1800.0
 """Longest watch, as the API server's own: ``kubectl get -w`` ends with it."""
+
+FORGET_SECONDS: Final = LISTS_KEPT_SECONDS + 1.0
+"""After which what is kept of a list is given back, also where nobody asks for anything any more."""
 
 MAX_HEADERS: Final = 1024
 """Of one request: the API server's proxy writes one for each group of the user."""
@@ -99,14 +107,42 @@ Observe = Callable[[float], Awaitable[Seen | None]]
 """What was counted in the last so many seconds; None while nothing is known yet."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where the counts of TrafficMetrics come from, if not from all that was observed.
+
+    ``measure`` gives what was counted of what is asked, or more; it may raise ``Refused``. ``longest``: seconds of the
+    longest window; ``poll``: seconds between looks for a watch.
+    """
+
+    measure: Callable[[Asked], Awaitable[Seen | None]]
+    longest: float
+    poll: float
+
+
 class MetricsApi:
     """Routes of the group. ``spec_exact``: discovery gives every resource the Kind that SMI's text has.
 
-    ``poll``: seconds between looks for a watch.
+    ``observe`` answers SMI's resources, unless ``backend`` does, and always ``traffic``. ``poll``: seconds between
+    looks for a watch; ``clock`` gives monotonic seconds.
     """
 
-    def __init__(self, gate: Gate, observe: Observe, *, spec_exact: bool = False, poll: float = WATCH_POLL) -> None:
-        self._gate, self._observe, self._poll = gate, observe, poll
+    def __init__(
+        self,
+        gate: Gate,
+        observe: Observe,
+        *,
+        spec_exact: bool = False,
+        poll: float = WATCH_POLL,
+        backend: Backend | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lists = Listings(secrets.token_hex(4), clock)
+        self._forgetting: asyncio.TimerHandle | None = None
+        self._gate, self._observe = gate, observe
+        self._backend = backend or Backend(
+            measure=lambda wanted: observe(wanted.seconds), longest=KEPT_SECONDS, poll=poll
+        )
         self._exact = spec_exact
         self._discovery = Discovery(discovery.aggregated(spec_exact=spec_exact), discovery.groups())
 
@@ -124,7 +160,7 @@ class MetricsApi:
             reply = answered(self._gate, handler)
             found += [web.route("*", path, reply), web.route("*", f"{path}/", reply)]
         found.append(web.route("*", rf"{ROOT}/{{version}}/{{tail:[\s\S]*}}", answered(self._gate, self._items)))
-        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", answered(self._gate, _nowhere)))
+        found.append(web.route("*", rf"{ROOT}/{{tail:[\s\S]*}}", answered(self._gate, nowhere)))
         return found
 
     def application(self, others: Iterable[web.RouteDef] = ()) -> web.Application:
@@ -133,7 +169,7 @@ class MetricsApi:
         app.router.add_routes([*others, *self.routes()])
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/healthz", self._ready)
-        app.router.add_route("*", r"/{tail:[\s\S]*}", answered(self._gate, _nowhere))
+        app.router.add_route("*", r"/{tail:[\s\S]*}", answered(self._gate, nowhere))
         return app
 
     async def _ready(self, _: web.Request) -> web.Response:
@@ -148,32 +184,44 @@ class MetricsApi:
         segments = _segments(request.match_info["tail"])
         if segments[-1:] == (TRAFFIC,) and len(segments) in (1, 3):
             return await self._traffic(request, user, version, segments)
-        wanted = asked(segments, request.query)
+        wanted = asked(segments, request.query, self._backend.longest)
         attributes = attributes_of(wanted, version)
         await self._permitted(user, attributes)
         if wanted.watch and request.method != "HEAD":
             return await self._watch(request, user, attributes, wanted)
-        seen, found = await self._found(user, version, wanted)
-        moment, table = _moment(version, wanted, seen), _wants_table(request)
-        answer = json_reply(await asyncio.to_thread(answer_of, found, wanted, moment, table=table))
-        if seen.partial:
+        question = question_of(user, version, segments, request.query)
+        kept = self._lists.get(wanted.listing, question, wanted.skip)
+        listing = kept or await self._listed(version, wanted, self._lists.name())
+        found = await self._told(user, version, wanted, listing.found)
+        body = await asyncio.to_thread(answer_of, found, wanted, listing.moment, table=_wants_table(request))
+        if "continue" in body["metadata"]:
+            self._keep(question, listing)
+        answer = json_reply(body)
+        if listing.moment.partial:
             # kubectl prints it.
-            answer.headers["Warning"] = f'299 - "{seen.partial}"'
+            answer.headers["Warning"] = f'299 - "{listing.moment.partial}"'
         return answer
+
+    def _keep(self, question: Question, listing: Listing) -> None:
+        self._lists.keep(listing.moment.listing, question, listing)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = asyncio.get_running_loop().call_later(FORGET_SECONDS, self._lists.forget)
 
     async def _permitted(self, user: object, wanted: Attributes) -> None:
         why = await self._gate.may(user, wanted)
         if why:
             raise Refused(403, why)
 
-    async def _found(self, user: object, version: str, wanted: Asked) -> tuple[Seen, list[Item]]:
-        """What there is of it that the user may see; selectors are for later, so that nothing else can be selected."""
-        seen = await self._seen(wanted.seconds)
+    async def _listed(self, version: str, wanted: Asked, name: str) -> Listing:
+        """What there is of it, whoever asks."""
+        seen = known(await self._backend.measure(wanted))
         found = await asyncio.to_thread(items, seen.observed, wanted)
-        return seen, told(found, await self._visible(user, version, wanted, found))
+        return Listing(found=found, moment=_moment(version, wanted, seen, name))
 
-    async def _seen(self, seconds: float) -> Seen:
-        return known(await self._observe(seconds))
+    async def _told(self, user: object, version: str, wanted: Asked, found: Sequence[Item]) -> list[Item]:
+        """What the user may see of it; selectors are for later, so that nothing else can be selected."""
+        return told(found, await self._visible(user, version, wanted, found))
 
     async def _visible(
         self, user: object, version: str, wanted: Asked, found: Iterable[Item]
@@ -217,7 +265,7 @@ class MetricsApi:
                 for end in filter(None, (wanted.source, wanted.destination)):
                     if home(end) != namespace:
                         await self._permitted(user, _listing(home(end), version))
-            seen = await self._seen(wanted.seconds)
+            seen = known(await self._observe(wanted.seconds))
             answer = await asyncio.to_thread(counting.answer, wanted, seen.observed)
             if namespace:
                 kind = wanted.asked.kind
@@ -242,18 +290,18 @@ class MetricsApi:
         while loop.time() < end and request.transport is not None:
             try:
                 await self._permitted(user, attributes)
-                seen, found = await self._found(user, attributes.version, wanted)
+                listing = await self._listed(attributes.version, wanted, "")
+                found = await self._told(user, attributes.version, wanted, listing.found)
             except Refused as refused:
                 await response.write(_line({"type": "ERROR", "object": status_of(refused)}))
                 break
-            found = chosen(found, wanted)
-            moment = _moment(attributes.version, wanted, seen)
+            found, moment = chosen(found, wanted), listing.moment
             for item in _changed(found, before):
                 body = item_of(item, moment)
                 thing = table_of([(item, body)], moment, wanted.include, 0, 0) if table else body
                 await response.write(_line({"type": "MODIFIED", "object": thing}))
             before = {_key(item): _counts(item) for item in found}
-            await asyncio.sleep(min(self._poll, max(0.0, end - loop.time())))
+            await asyncio.sleep(min(self._backend.poll, max(0.0, end - loop.time())))
         return response
 
 
@@ -307,13 +355,14 @@ def _listing(namespace: str, version: str) -> Attributes:
     return Attributes(verb="list", resource=TRAFFIC, namespace=namespace, version=version)
 
 
-def _moment(version: str, wanted: Asked, seen: Seen) -> Moment:
+def _moment(version: str, wanted: Asked, seen: Seen, listing: str) -> Moment:
     return Moment(
         version=version,
         timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         window=text_of(wanted.seconds),
         seconds=seen.observed.seconds,
         partial=seen.partial,
+        listing=listing,
     )
 
 
@@ -347,7 +396,8 @@ def _document(make: Callable[[], Any]) -> Handler:
     return handle
 
 
-async def _nowhere(request: web.Request, _: object) -> web.StreamResponse:
+async def nowhere(request: web.Request, _: object) -> web.StreamResponse:
+    """There is nothing at that path. Raises ``Refused`` (404)."""
     raise Refused(404, f"the server could not find the requested resource: {request.path[:200]}")
 
 

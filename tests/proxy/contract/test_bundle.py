@@ -5,18 +5,19 @@ from __future__ import annotations
 import forge
 import pytest
 
-from proxy.contract.bundle import BundleRejected, as_bundle, read_bundle
+from proxy.contract.bundle import BundleRejected, read_bundle
+from translator.identity.roots import as_bundle, roots_in
 
 ONE, OTHER = forge.Root(), forge.Root()
 
 
 def test_every_root_is_read_once_in_order() -> None:
-    assert read_bundle(ONE.pem + OTHER.pem + ONE.pem) == (ONE.certificate, OTHER.certificate)
-    assert read_bundle(as_bundle([ONE.certificate])) == (ONE.certificate,)
+    assert roots_in(ONE.pem + OTHER.pem + ONE.pem) == (ONE.certificate, OTHER.certificate)
+    assert roots_in(as_bundle([ONE.certificate])) == (ONE.certificate,)
 
 
 def test_text_around_the_roots_does_not_count() -> None:
-    assert read_bundle(f"subject=root of ours\n{ONE.pem}\nissued by us\n") == (ONE.certificate,)
+    assert roots_in(f"subject=root of ours\n{ONE.pem}\nissued by us\n") == (ONE.certificate,)
 
 
 @pytest.mark.parametrize(

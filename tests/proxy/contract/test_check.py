@@ -134,6 +134,20 @@ BAD = {
     "host : not a name": Config(hosts={"": Host()}),
     "host web.shop: there is no service 'shop/web'": Config(hosts={"web.shop": Host(service="shop/web")}),
     "host web.shop: there is no cluster 'pod:1.1.1.1:80'": Config(hosts={"web.shop": Host(pod={80: "pod:1.1.1.1:80"})}),
+    "host 1.1.1.1: headless: there is no service 'shop/none'": Config(
+        hosts={"1.1.1.1": Host(pod={80: KEY}, headless={80: ("shop/none:80",)})}, clusters={KEY: Cluster()}
+    ),
+    "host 1.1.1.1: headless: there is no service ''": Config(
+        hosts={"1.1.1.1": Host(pod={80: KEY}, headless={80: ("none",)})}, clusters={KEY: Cluster()}
+    ),
+    "host 1.1.1.1: headless: shop/web has no port 81": Config(
+        services={"shop/web": Service()},
+        hosts={"1.1.1.1": Host(pod={80: KEY}, headless={80: ("shop/web:81",)})},
+        clusters={KEY: Cluster()},
+    ),
+    "host 1.1.1.1: headless: the pod has no port 81": Config(
+        hosts={"1.1.1.1": Host(pod={80: KEY}, headless={81: ()})}, clusters={KEY: Cluster()}
+    ),
     "host web.shop: port 0 is out of range": Config(hosts={"web.shop": Host(pod={0: KEY})}, clusters={KEY: Cluster()}),
     "host web.shop: both a Service and a pod": Config(
         hosts={"web.shop": Host(service="shop/web", pod={80: KEY})},

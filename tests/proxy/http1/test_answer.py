@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import BadResponse
 from proxy.http1.answer import Answer
 from proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestHead
-from proxy.http1.response import ResponseHead
+from proxy.http1.response import ResponseHead, StatusLine
 
 
 def answer(
@@ -19,10 +19,10 @@ def answer(
     keep: bool = True,
     upstream_keeps: bool = True,
 ) -> Answer:
-    request = RequestHead(method, b"/", ())
-    request.old = old
-    response = ResponseHead(status, b"OK")
+    request = RequestHead(method, b"/", old=old)
+    response = ResponseHead(StatusLine(status, b"OK"))
     response.length = length
+    response.framing = b"content-length: %d\r\n" % length if length >= 0 else b""
     response.keep_alive = upstream_keeps
     return Answer(request, response, keep=keep)
 
@@ -70,13 +70,18 @@ def test_bodies_arrive_whole(given: Answer, pieces: list[bytes], seen: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "given", [answer(0), answer(5, method="HEAD"), answer(CHUNKED, status=304), answer(5, status=204)]
+    "given", [answer(0), answer(5, method="HEAD"), answer(CHUNKED, status=304), answer(0, status=204)]
 )
 def test_answers_without_body_are_done_at_once(given: Answer) -> None:
     assert given.done
     assert given.reusable
     given.feed(b"more")
     assert not given.reusable
+
+
+@pytest.mark.parametrize("length", [5, CHUNKED])
+def test_whoever_announces_a_body_with_204_may_send_it_later(length: int) -> None:
+    assert not answer(length, status=204).reusable
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,12 @@ def test_what_two_readers_could_read_in_two_ways_is_an_error(written: bytes) -> 
         fed(ChunkedBody(), [bytes((octet,)) for octet in written + b"\r\n" * (written[-1:] == b"0")])
 
 
+def test_an_extension_is_read_once() -> None:
+    """A pattern that tried every way to divide it into name and value would be at it for long."""
+    with pytest.raises(ValueError, match="malformed chunk size"):
+        fed(ChunkedBody(), [b"1;" + b"a" * (MAX_CHUNK_LINE - 10) + b"\x01\r\n"])
+
+
 def test_lines_without_end_are_bounded() -> None:
     with pytest.raises(ValueError, match="chunk line"):
         fed(ChunkedBody(), [b"5;" + b"a" * MAX_CHUNK_LINE])

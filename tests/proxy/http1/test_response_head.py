@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from proxy.errors import BadResponse
-from proxy.http1.head import CHUNKED, UNTIL_CLOSE, trailer_lines
-from proxy.http1.response import ResponseHead, ResponseHeads
-
-LOOP = asyncio.new_event_loop()  # the parser asks for one and never uses it
-LOOP.close()
+from proxy.http1.fields import trailer_lines
+from proxy.http1.head import CHUNKED, UNTIL_CLOSE
+from proxy.http1.response import ResponseHead, parse_response
 
 
 def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
-    return ResponseHeads(LOOP).parse(b"\r\n".join([start, *lines, b"", b""]))
+    return parse_response(b"\r\n".join([start, *lines, b"", b""]))
 
 
 @pytest.mark.parametrize(
     "lines",
     [
         [b"Content-Length: 1", b"Content-Length: 2"],
+        [b"Content-Length: 1", b"Content-Length: 1"],
         [b"Content-Length: 1", b"Transfer-Encoding: chunked"],
         [b"Transfer-Encoding: chunked", b"Content-Length: 1"],
         [b"Content-Length: 1, 1"],
@@ -33,6 +30,8 @@ def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
         [b"Content-Length: " + b"1" * 5000],
         [b"Transfer-Encoding: gzip, chunked"],
         [b"Transfer-Encoding: gzip"],
+        [b"Transfer-Encoding:"],
+        [b"Content-Length: 1", b"Transfer-Encoding:"],
         [b"Transfer-Encoding: chunked, chunked"],
         [b"Transfer-Encoding: xchunked"],
         [b"Transfer-Encoding : chunked"],
@@ -41,6 +40,7 @@ def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
         [b"X: a\rb"],
         [b"X: a\nb"],
         [b"X: a", b" b"],
+        [b" X: a"],
         [b"X : a"],
         [b"X y: a"],
         [b": a"],
@@ -87,7 +87,6 @@ def test_bad_status_lines_are_refused(start: bytes) -> None:
     [
         ([b"Content-Length: 5"], b"HTTP/1.1 200 OK", 5, True),
         ([b"Content-Length: 05"], b"HTTP/1.1 200 OK", 5, True),
-        ([b"Content-Length: 5", b"Content-Length: 5"], b"HTTP/1.1 200 OK", 5, True),
         ([b"Transfer-Encoding: Chunked"], b"HTTP/1.1 200 OK", CHUNKED, True),
         ([], b"HTTP/1.1 200 OK", UNTIL_CLOSE, True),
         ([], b"HTTP/1.0 200 OK", UNTIL_CLOSE, False),
@@ -98,21 +97,13 @@ def test_bad_status_lines_are_refused(start: bytes) -> None:
     ],
 )
 def test_framing_of_answers(lines: list[bytes], start: bytes, length: int, kept: bool) -> None:
-    try:
-        head = answer(*lines, start=start)
-    except BadResponse:
-        assert lines.count(b"Content-Length: 5") == 2  # refusing two equal ones is as good
-        return
+    head = answer(*lines, start=start)
     assert (head.length, head.keep_alive) == (length, kept)
-
-
-def test_a_space_before_the_first_header_of_an_answer_is_normalised() -> None:
-    assert answer(b" X: a").lines == [b"X: a\r\n"]
 
 
 def test_reasons_and_values_of_other_alphabets_pass() -> None:
     head = answer(b"X: \xe9\xff", start=b"HTTP/1.1 200 Sch\xf6n")
-    assert (head.reason, head.lines) == (b"Sch\xf6n", [b"X: \xe9\xff\r\n"])
+    assert (head.start, head.lines) == (b"HTTP/1.1 200 Sch\xf6n\r\n", [b"X: \xe9\xff\r\n"])
 
 
 # -- trailers ----------------------------------------------------------------------------------------

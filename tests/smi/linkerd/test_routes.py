@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,10 @@ def test_what_cannot_be_said(condition: dict[str, Any], reason: str) -> None:
         (r"/a\$", r"/a\$$"),
         (r"/a\\$", r"/a\\$"),
         ("/a|/b", "(?:/a|/b)$"),
+        (r"/\Qa|b", r"(?:/\Qa|b\E)$"),
+        (r"/\Qa.\E/\Q$", r"/\Qa.\E/\Q$\E$"),
+        (r"/\Qa.\E", r"/\Qa.\E$"),
+        (r"/\\Q", r"/\\Q$"),
         (".*", ".*"),
         ("/.*", "/.*"),
         ("/a/.*", "/a/.*$"),
@@ -69,6 +74,7 @@ def test_what_cannot_be_said(condition: dict[str, Any], reason: str) -> None:
 )
 def test_linkerd_matches_paths_whole(path: str, ours: str) -> None:
     assert anchored(path) == ours
+    re2.compile(ours)
 
 
 @pytest.mark.parametrize(

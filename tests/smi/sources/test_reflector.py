@@ -24,10 +24,14 @@ class Mirrored:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.lists = 0
+        self.listing: set[str] = set()
 
-    def listed(self, objects: list[dict[str, Any]]) -> None:
+    def page(self, objects: list[dict[str, Any]], *, first: bool) -> None:
+        self.listing = {*(set() if first else self.listing), *(thing["metadata"]["name"] for thing in objects)}
+
+    def listed(self) -> None:
         self.lists += 1
-        self.names = {thing["metadata"]["name"] for thing in objects}
+        self.names = self.listing
 
     def changed(self, thing: dict[str, Any]) -> None:
         self.names.add(thing["metadata"]["name"])

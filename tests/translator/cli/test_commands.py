@@ -89,6 +89,19 @@ def test_a_mesh_that_nobody_runs(command: str, tmp_path: Path) -> None:
     assert done.output == 'Error: no mesh named "none": start it with "smi local up DIR --name none"\n'
 
 
+def test_a_kubeconfig_that_is_not_there_is_named_with_a_hint(tmp_path: Path) -> None:
+    missing = str(tmp_path / "config")
+    done = CliRunner(env={"KUBECONFIG": missing}).invoke(main, ["check"])
+    assert done.exit_code == 1
+    assert f"there is no kubeconfig {missing}: name another with --kubeconfig or KUBECONFIG" in done.output
+    assert "docs/check.md#k8s-api" in done.output
+
+
+def test_the_list_of_commands_is_not_cut_short() -> None:
+    for group in ([], ["local"], ["policy"]):
+        assert "..." not in CliRunner().invoke(main, [*group, "--help"]).output.partition("Commands:")[2]
+
+
 def test_every_command_has_help() -> None:
     for arguments in (["--help"], ["local", "-h"], ["local", "up", "-h"], ["demo", "--help"]):
         assert CliRunner().invoke(main, arguments).exit_code == 0

@@ -44,6 +44,21 @@ def test_an_explanation_reads_from_top_to_bottom(folder: Path) -> None:
         assert line in lines, done.stdout
 
 
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("web:9", "web:9 leads to no Service and no pod of this mesh at port 9: web.default has no port 9"),
+        (
+            "[::1]:80",
+            "[::1]:80 leads to no Service and no pod of this mesh at port 80: [::1].default is not a name of this mesh",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_reason(folder: Path, url: str, line: str) -> None:
+    done = smi("explain", f"http://{url}/", "--from", "deploy/client", "--manifests", folder)
+    assert line in done.stdout.splitlines()
+
+
 def test_an_explanation_for_scripts(folder: Path) -> None:
     done = smi("explain", "http://web/api", "--from", "deploy/client", "--manifests", folder, "-o", "json")
     told = json.loads(done.stdout)
@@ -67,6 +82,7 @@ def test_an_explanation_for_scripts(folder: Path) -> None:
         (["policy", "check", "G ET", "--manifests", "FOLDER"], 2, "'G ET' is no method"),
         (["policy", "check", "--to", "deploy/x", "--manifests", "FOLDER"], 1, 'no pod "deploy/x"'),
         (["policy", "nonsense"], 2, "No such command"),
+        (["explain", "GET", "--from", "deploy/client", "--manifests", "FOLDER"], 2, "a URL is missing behind GET"),
     ],
 )
 def test_what_is_asked_wrongly(folder: Path, arguments: list[str], code: int, error: str) -> None:
@@ -74,12 +90,19 @@ def test_what_is_asked_wrongly(folder: Path, arguments: list[str], code: int, er
     assert (done.exit_code, error in done.output) == (code, True), done.output
 
 
-@pytest.mark.parametrize("command", [["explain", "web", "--from", "x"], ["policy", "check"], ["policy", "suggest"]])
-def test_a_mesh_that_nobody_runs(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        (["explain", "web", "--from", "x"], ", or ask a folder of manifests with --manifests DIR"),
+        (["policy", "check"], ", or ask a folder of manifests with --manifests DIR"),
+        (["policy", "suggest"], ""),
+    ],
+)
+def test_a_mesh_that_nobody_runs(command: list[str], more: str, tmp_path: Path) -> None:
     done = CliRunner(env={"SMI_MESH_HOME": str(tmp_path)}).invoke(main, [*command, "--name", "none"])
     assert (done.exit_code, done.output) == (
         1,
-        'Error: no mesh named "none": start it with "smi local up DIR --name none"\n',
+        f'Error: no mesh named "none": start it with "smi local up DIR --name none"{more}\n',
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from translator.cli import edges, main, routes, top
+from translator.cli import edges, main, routes, top, traffic
 from translator.cli.stat import split_table, stat_table
 from translator.cli.traffic import milliseconds, rate, share
 from translator.resources import Resource, resource
@@ -75,8 +75,9 @@ def test_splits(asked: Resource, first: str) -> None:
 def test_routes_show_the_callers_latency_where_it_is_known() -> None:
     server = RouteRow(route="api/read", effective=NONE, actual=SOME)
     both = RouteRow(route="", effective=SOME, actual=NONE)
-    assert routes.line(server) == ("api/read", "-", "-", "99.00%", "10.0rps", "1.23ms", "12.3ms", "123ms")
-    assert routes.line(both) == ("[DEFAULT]", "99.00%", "10.0rps", "-", "-", "1.23ms", "12.3ms", "123ms")
+    assert routes.line(server, wide=False) == ("api/read", "-", "-", "99.00%", "10.0rps", "1.23ms", "12.3ms", "123ms")
+    assert routes.line(both, wide=False) == ("[DEFAULT]", "99.00%", "10.0rps", "-", "-", "1.23ms", "12.3ms", "123ms")
+    assert routes.line(server, wide=True)[8:] == ("0", "300")
 
 
 def edge(**more: str | bool) -> EdgeRow:
@@ -128,7 +129,7 @@ def test_top() -> None:
         (["stat", "--from", "deploy/a", "--to", "deploy/b"], "cannot be given together"),
         (["stat", "--to-namespace", "b"], "need --from and --to"),
         (["routes"], "Missing argument"),
-        (["routes", "svc/web", "-o", "wide"], "is not one of"),
+        (["top", "-o", "wide"], "is not one of"),
         (["edges", "ingress"], "is no kind of resource"),
         (["top", "ingress"], "is no kind of resource"),
     ],
@@ -144,6 +145,14 @@ def test_a_mesh_that_nobody_runs(command: list[str], tmp_path: Path) -> None:
     done = CliRunner(env={"SMI_MESH_HOME": str(tmp_path)}).invoke(main, [*command, "--name", "none"])
     assert done.exit_code == 1
     assert done.output == 'Error: no mesh named "none": start it with "smi local up DIR --name none"\n'
+
+
+def test_neither_a_local_mesh_nor_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr(traffic, "KUBECONFIG", tmp_path / "config")
+    done = CliRunner(env={"SMI_MESH_HOME": str(tmp_path)}).invoke(main, ["stat"])
+    assert done.exit_code == 1
+    assert f'smi local up DIR", or name a cluster with --kubeconfig: there is no {tmp_path}/config' in done.output
 
 
 @pytest.mark.parametrize("command", ["stat", "routes", "edges", "top"])

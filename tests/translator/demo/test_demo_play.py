@@ -98,7 +98,7 @@ class FakeMesh:
 
 @contextmanager
 def serving(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(module, "OUTBOUND_PORT", proxy.server_port)
+    monkeypatch.setattr(module, "OUTBOUND", proxy.server_port)
     with proxy:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

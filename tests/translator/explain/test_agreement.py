@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from dataclasses import replace
@@ -63,9 +62,7 @@ _ALGORITHMS = ("round-robin", "least-request", "hash:x-user", "hash:X-Beta")
 _called = st.fixed_dictionaries(
     {},
     optional={
-        "balancer.smi-mesh.io/algorithm": st.sampled_from(
-            ("round-robin", "least-request", "hash:x-user", "hash:X-Beta")
-        ),
+        "balancer.smi-mesh.io/algorithm": st.sampled_from(_ALGORITHMS),
         "timeout.smi-mesh.io/request": st.just("60s"),
     },
 )
@@ -158,7 +155,7 @@ def test_sidecars_do_what_was_explained(
 ) -> None:
     async def ask(mesh: Standing, one: Drawn) -> None:
         caller, question = question_of(mesh.mesh.world, one)
-        told = explain(mesh.mesh, question, asyncio.get_running_loop())
+        told = explain(mesh.mesh, question)
         server = next((pod for pod in mesh.mesh.world.pods if f"//{pod.ip}:8080" in question.url), caller)
         got = await mesh.ask(
             caller, sent(question, absolute=caller.meshed), None if caller.meshed else (server.ip, 8080)

@@ -265,5 +265,32 @@ def test_headers_that_no_application_may_write_count_for_nothing() -> None:
 
 
 def test_a_caller_that_is_not_there() -> None:
-    with pytest.raises(NoSuchPod, match='no pod "deploy/clint" in namespace "default": there is client-'):
+    with pytest.raises(NoSuchPod, match='no pod "deploy/clint" in namespace "default": there are deploy/client, '):
         told(MESH, "GET http://web/", "deploy/clint")
+
+
+SLICED = """
+apiVersion: v1
+kind: Service
+metadata: {name: bare, namespace: default}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: bare-1, namespace: default, labels: {kubernetes.io/service-name: bare}}
+addressType: IPv4
+ports: [{port: 5000}]
+endpoints: [{addresses: [192.0.2.1]}]
+---
+"""
+
+
+def test_who_is_no_pod_has_no_policy() -> None:
+    explanation = told(mesh_of(SLICED + SHOP, WORKLOADS), "GET http://bare/")
+    assert explanation.destination is not None
+    assert explanation.destination.service == "default/bare"
+    assert explanation.backends[0].endpoints == ("192.0.2.1:5000",)
+    (server,) = explanation.servers
+    assert (server.pods, server.port, server.meshed) == (("192.0.2.1:5000",), 5000, False)
+    assert server.policy == "none: it is no pod of this cluster"
+    assert explanation.answer.allowed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from shop import SHOP, WORKLOADS, mesh_of
 
@@ -21,11 +19,7 @@ AUDIT = (
 
 
 def checked(mesh: Mesh, **wanted: str) -> tuple[Permission, ...]:
-    loop = asyncio.new_event_loop()
-    try:
-        return check(mesh, Check(**wanted), loop)
-    finally:
-        loop.close()
+    return check(mesh, Check(**wanted))
 
 
 def between(mesh: Mesh, source: str, *request: str) -> dict[int, tuple[str, str, tuple[str, ...]]]:

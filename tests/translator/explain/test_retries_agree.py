@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from inprocess import Standing, free_net, placed, standing
 from shop import workload
@@ -48,7 +46,7 @@ async def told_and_done(mesh: Standing, method: str, path: str) -> tuple[Explana
     """The explanation; the status and the reason that came."""
     client = next(pod for pod in mesh.mesh.world.pods if pod.workload == "client")
     question = asked(method, f"http://web{path}", "deploy/client", "default")
-    told = explain(mesh.mesh, question, asyncio.get_running_loop())
+    told = explain(mesh.mesh, question)
     got = await mesh.ask(client, f"{method} {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
     return told, got.status, got.headers.get("smi-mesh-reason", "")
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy.contract.spiffe import verify_peer
-from proxy.enrolment import new_key_and_request
+from proxy.newkey import new_key_and_request
 from proxy.tls import Pair, build_contexts
 from translator.identity.authority import Authority, AuthorityError, RequestRejected
 from translator.identity.subject import SidecarIdentity

@@ -19,7 +19,7 @@ from forge import BAD, TRUST_DOMAIN
 
 from proxy.contract.messages import Issued
 from proxy.contract.spiffe import verify_peer
-from proxy.enrolment import new_key_and_request
+from proxy.newkey import new_key_and_request
 from proxy.tls import Pair, PairRejected, control_context
 from translator.identity.authority import Authority
 from translator.identity.subject import SidecarIdentity

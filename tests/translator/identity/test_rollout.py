@@ -31,6 +31,14 @@ def test_what_is_in_force_already_needs_no_step() -> None:
     assert step(anchors(OLD), anchors(OLD), sidecar(generation=0)) == Step(stage=Stage.SETTLED)
 
 
+def test_sidecars_are_not_even_walked_while_none_is_waited_for() -> None:
+    """It is asked every other second, of clusters with tens of thousands of pods."""
+
+    sidecars = iter([sidecar(generation=0)])
+    assert next_step(anchors(OLD), anchors(OLD), GENERATION, sidecars) == Step(stage=Stage.SETTLED)
+    assert list(sidecars) == [sidecar(generation=0)], "nobody read it"
+
+
 def test_a_new_root_is_trusted_beside_the_old_one_at_once() -> None:
     both = (OLD.certificate, NEW.certificate)
     assert step(anchors(OLD), anchors(NEW), sidecar(generation=0)) == Step(stage=Stage.TRUSTING, roots=both)

@@ -18,12 +18,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.contract.bundle import as_bundle
 from proxy.contract.config import Trust
 from translator.identity import inforce
 from translator.identity.authority import Authority, AuthorityError, write_ca
 from translator.identity.rollout import SidecarTrust, Stage
-from translator.identity.roots import new_root, private_pem
+from translator.identity.roots import as_bundle, new_root, private_pem
 from translator.identity.rotation import OVERLAP, PATIENCE, POLL, POLL_ROLLOUT, RETRY, Outlets, Rotation
 from translator.identity.wanted import IdentityOptions
 

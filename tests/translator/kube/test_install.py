@@ -60,7 +60,11 @@ def test_without_mtls_nobody_has_an_identity_so_all_are_let_in_unless_said_other
     assert {"--disable-mtls", "--default-policy=allow"} <= set(arguments)
 
 
-@pytest.mark.parametrize("pair", ["imge=x", "replicas=0", "imagePullPolicy=Sometimes", "image", "hpaMetrics=yes"])
+@pytest.mark.parametrize(
+    "pair",
+    ["imge=x", "replicas=0", "imagePullPolicy=Sometimes", "image", "hpaMetrics=yes", "metricsBackend=influx",
+     "metricsBackend=prometheus"],
+)  # fmt: skip
 def test_a_setting_that_is_none_is_named(pair: str) -> None:
     result = CliRunner().invoke(main, ["install", "--set", pair])
     assert result.exit_code == 2
@@ -92,6 +96,12 @@ def test_what_autoscalers_read_is_there_for_those_who_ask_for_it() -> None:
     assert (set(rule["resourceNames"]), rule["verbs"]) == (services, ["get", "patch"])
     (reader,) = more["ClusterRoleBinding", "smi-mesh-hpa-reader"]["subjects"]
     assert (reader["namespace"], reader["name"]) == ("kube-system", "horizontal-pod-autoscaler")
+
+
+def test_metrics_can_be_those_of_a_prometheus() -> None:
+    settings = ("--set", "metricsBackend=prometheus", "--set", "prometheusUrl=http://prometheus.monitoring:9090")
+    arguments = controller(printed("install", *settings))["template"]["spec"]["containers"][0]["args"]
+    assert {"--metrics-backend=prometheus", "--prometheus-url=http://prometheus.monitoring:9090"} <= set(arguments)
 
 
 def test_uninstall_takes_the_groups_of_autoscalers_away_only_where_they_are_the_meshs() -> None:

@@ -19,10 +19,12 @@ from apiserver import FakeApiServer, serving
 from eventually import eventually
 
 from proxy.contract.config import Control
-from proxy.contract.messages import Hello, Push, decode_down, encode
+from proxy.contract.messages import Ack, Hello, Push, decode_down, encode
 from proxy.enrolment import EnrolmentFailed, enrol
+from proxy.keys import begin, made
 from proxy.tls import Pair, control_context
-from translator.kube.admission.authority import CONFIGURATIONS
+from translator.identity.authority import AuthorityError
+from translator.kube.admission.authority import CONFIGURATIONS, WebhookAuthority
 from translator.kube.controller import run
 from translator.kube.settings import Options
 from translator.kube.source import COLLECTIONS
@@ -30,6 +32,7 @@ from translator.kube.tokenreview import PATH as REVIEWS
 from translator.kube.tokenreview import POD_NAME
 
 SECRETS = "/api/v1/namespaces/smi-mesh/secrets"
+SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 PODS, SERVICES, SPLITS = "/api/v1/pods", "/api/v1/services", "/apis/split.smi-spec.io/v1alpha4/trafficsplits"
 CONTROLLER = "spiffe://cluster.local/ns/smi-mesh/sa/smi-mesh-controller"
 USER = {"username": "system:serviceaccount:shop:web", "extra": {POD_NAME: ["web-1"]}}
@@ -104,15 +107,16 @@ class Cluster:
     async def enrolled(self, token: str = "proof-of-web-1") -> Pair:
         """The certificate of shop/web-1."""
         bundle = (self.options.folder / "bundle.pem").read_text()
-        key, issued = await enrol(
+        new = await made(begin("spiffe://cluster.local/ns/shop/sa/web"))
+        issued = await enrol(
             Control(address="127.0.0.1", port=self.options.control_port, identity=CONTROLLER),
-            identity="spiffe://cluster.local/ns/shop/sa/web",
+            new.request,
             trust_domain="cluster.local",
             context=control_context(None, bundle),
             token=token,
             now=lambda: datetime.now(UTC),
         )
-        return Pair(certificate=issued.certificate.encode(), key=key)
+        return Pair(certificate=issued.certificate.encode(), key=new.key)
 
     @asynccontextmanager
     async def stream(self, pair: Pair) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -136,7 +140,7 @@ async def pushed(socket: aiohttp.ClientWebSocketResponse) -> Push:
 @asynccontextmanager
 async def cluster(folder: Path) -> AsyncIterator[Cluster]:
     mutating, validating = (path.rpartition("/") for path in CONFIGURATIONS)
-    server = FakeApiServer(SECRETS, PODS, *(path for _, _, path, _ in COLLECTIONS), mutating[0], validating[0])
+    server = FakeApiServer(SECRETS, PODS, *(one.path for one in COLLECTIONS), mutating[0], validating[0])
     for collection, _, name in (mutating, validating):
         server.put(collection, name, {"webhooks": [{"name": "w", "clientConfig": {}}]})
     server.put("/api/v1/namespaces", "shop", {"metadata": {"annotations": {"smi-mesh.io/inject": "enabled"}}})
@@ -180,6 +184,49 @@ def test_a_sidecar_is_enrolled_and_told_what_the_cluster_says(tmp_path: Path) ->
                 endpoints = push.clusters["shop/v1:80"]
                 assert endpoints is not None
                 assert [(one.ip, one.mesh) for one in endpoints.endpoints] == [("10.1.0.1", 4143)]
+
+    asyncio.run(scene())
+
+
+def slice_of(service: str, address: str, managed_by: str = "") -> dict[str, Any]:
+    labels = {"kubernetes.io/service-name": service}
+    if managed_by:
+        labels["endpointslice.kubernetes.io/managed-by"] = managed_by
+    return {
+        "metadata": {"namespace": "shop", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [{"name": "http", "port": 5000, "protocol": "TCP"}],
+    }
+
+
+def test_slices_that_somebody_writes_are_followed_and_those_of_selectors_are_not_even_asked_for(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with cluster(tmp_path) as mesh:
+            server = mesh.server
+            server.put(PODS, "web-1", pod("web-1", "10.1.0.1"))
+            server.put(SERVICES, "web", service("web"))
+            server.put(SLICES, "a", slice_of("web", "192.0.2.1"))
+            server.put(SLICES, "b", slice_of("web", "192.0.2.9", "endpointslice-controller.k8s.io"))
+            pair = await mesh.enrolled()
+            async with mesh.stream(pair) as socket:
+
+                async def endpoints() -> list[tuple[str, int, int]]:
+                    while True:
+                        push = await pushed(socket)
+                        await socket.send_bytes(encode(Ack(version=push.version)))
+                        told = push.clusters.get("shop/web:80")
+                        if told is not None and told.endpoints:
+                            return [(one.ip, one.port, one.mesh) for one in told.endpoints]
+
+                assert await endpoints() == [("192.0.2.1", 5000, 0)]
+                server.put(SLICES, "a", slice_of("web", "192.0.2.2"))
+                assert await endpoints() == [("192.0.2.2", 5000, 0)]
+            asked = [path for _, path in server.asked if path.startswith(SLICES)]
+            assert len(asked) > 1
+            assert all(
+                "labelSelector=endpointslice.kubernetes.io/managed-by!%3Dendpointslice" in path for path in asked
+            )
 
     asyncio.run(scene())
 
@@ -276,6 +323,61 @@ def test_the_ca_is_the_secrets_also_when_it_is_exchanged(tmp_path: Path, monkeyp
             assert written.read_text() == _decoded(other["issuer.crt"])
 
     asyncio.run(scene())
+
+
+def test_a_ca_that_was_deleted_is_put_back_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("translator.kube.casecret.POLL", 0.05)
+
+    async def scene() -> None:
+        async with cluster(tmp_path) as mesh:
+            secrets = mesh.server.collections[SECRETS]
+            data = secrets["smi-mesh-identity"]["data"]
+            mesh.server.delete(SECRETS, "smi-mesh-identity")
+            await eventually(lambda: "smi-mesh-identity" in secrets)
+            assert secrets["smi-mesh-identity"]["data"] == data
+            assert "smi-mesh-identity was deleted; it is put back" in caplog.text
+
+            theirs = {"ca.crt": data["ca.crt"], "tls.crt": data["issuer.crt"], "tls.key": data["issuer.key"]}
+            mesh.server.put(SECRETS, "smi-mesh-identity", {"data": theirs})
+            asked = len(mesh.server.asked)
+            await eventually(lambda: _looks(mesh.server, asked) > 1)
+            mesh.server.delete(SECRETS, "smi-mesh-identity")
+            asked = len(mesh.server.asked)
+            await eventually(lambda: _looks(mesh.server, asked) > 4)
+            assert "smi-mesh-identity" not in secrets  # cert-manager's to put back
+            assert "there is no Secret smi-mesh-identity any more" in caplog.text
+
+            broken = {**data, "issuer.crt": base64.b64encode(b"x").decode()}
+            mesh.server.put(SECRETS, "smi-mesh-identity", {"data": broken})
+            written = mesh.options.folder / "ca" / "issuer.crt"
+            await eventually(lambda: written.read_text() == "x")
+            mesh.server.delete(SECRETS, "smi-mesh-identity")
+            asked = len(mesh.server.asked)
+            await eventually(lambda: _looks(mesh.server, asked) > 4)
+            assert "smi-mesh-identity" not in secrets  # it would keep the next controller from starting
+
+    asyncio.run(scene())
+
+
+def test_a_ca_that_cannot_be_read_is_told_by_its_secret(tmp_path: Path) -> None:
+    async def scene() -> None:
+        server = FakeApiServer(SECRETS)
+        async with serving(server) as api:
+            await WebhookAuthority(api, "smi-mesh").load()
+            junk = base64.b64encode(b"x").decode()
+            server.put(
+                SECRETS, "smi-mesh-identity", {"data": dict.fromkeys(("ca.crt", "issuer.crt", "issuer.key"), junk)}
+            )
+            with pytest.raises(AuthorityError, match=r"^Secret smi-mesh-identity, .* cannot be read"):
+                await run(api, Options(folder=tmp_path))
+
+    asyncio.run(scene())
+
+
+def _looks(server: FakeApiServer, since: int) -> int:
+    return server.asked[since:].count(("GET", f"{SECRETS}/smi-mesh-identity"))
 
 
 def _decoded(text: str) -> str:

@@ -34,6 +34,32 @@ def test_a_running_pod() -> None:
     assert (found.workload_kind, found.workload) == ("Pod", "web-1")
 
 
+def test_ports_are_found_as_kubernetes_finds_them() -> None:
+    def container(name: str, number: int, **rest: Any) -> dict[str, Any]:
+        return {"name": name, "ports": [{"name": "http", "containerPort": number}], **rest}
+
+    native = {
+        "name": "front",
+        "restartPolicy": "Always",
+        "ports": [{"name": "tls", "containerPort": 8443}, {"name": "http", "containerPort": 3}],
+    }
+    spec = {
+        "containers": [container("a", 1), container("b", 2)],
+        "initContainers": [
+            {
+                "name": "smi-mesh-proxy",
+                "restartPolicy": "Always",
+                "ports": [{"name": "smi-mesh", "containerPort": 4143}],
+            },
+            {"name": "before", "ports": [{"name": "once", "containerPort": 9}]},
+            native,
+        ],
+    }
+    found = running_pod(pod(spec=spec))
+    assert found is not None
+    assert found.ports == {"http": 1, "tls": 8443}
+
+
 def test_without_a_sidecar_it_is_not_meshed() -> None:
     found = running_pod(pod())
     assert found is not None

@@ -29,6 +29,9 @@ POD = Pod(
 FACTS = PodFacts(pod=POD, uid="u1", app_address="127.81.3.7", files="/state/files", first_unprivileged=0, ports=(8080,))
 MAPS = {
     ("shop", "settings"): ConfigMap(meta=Meta(name="settings", namespace="shop"), data={"COLOR": "red", "SIZE": "9"}),
+    ("shop", "odd"): ConfigMap(
+        meta=Meta(name="odd", namespace="shop"), data={"A=B": "1", "": "2", "N\0": "3", "GOOD": "yes", "..": "up"}
+    ),
     ("shop", "code"): ConfigMap(meta=Meta(name="code", namespace="shop"), data={"app.py": "print(1)"}),
 }
 
@@ -108,6 +111,11 @@ def test_config_maps_feed_the_environment_and_env_wins() -> None:
     assert (variables["COLOR"], variables["SIZE"], variables["PAINT"]) == ("red", "10", "red")
 
 
+def test_keys_of_a_config_map_that_are_no_names_of_variables_are_passed_over() -> None:
+    variables = process(env_from=("odd",)).variables
+    assert variables == {**process().variables, "..": "up", "GOOD": "yes"}
+
+
 def test_env_values_may_name_what_stands_before_them() -> None:
     env = (
         EnvVar(name="A", value="1"),
@@ -123,7 +131,10 @@ def test_env_values_may_name_what_stands_before_them() -> None:
         ({"env_from": ("gone",)}, "CreateContainerConfigError"),
         ({"env": (EnvVar(name="X", config_map=("settings", "gone")),)}, "CreateContainerConfigError"),
         ({"env": (EnvVar(name="X", field_path="spec.nothing"),)}, "CreateContainerConfigError"),
+        ({"env": (EnvVar(name="A=B", value="1"),)}, "CreateContainerConfigError"),
+        ({"env": (EnvVar(name="", value="1"),)}, "CreateContainerConfigError"),
         ({"config_mounts": (("/app", "gone"),)}, "CreateContainerConfigError"),
+        ({"config_mounts": (("/app", "odd"),)}, "CreateContainerConfigError"),
         ({"command": (), "args": ("only",)}, "NoCommand"),
     ],
 )

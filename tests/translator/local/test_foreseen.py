@@ -46,3 +46,8 @@ def test_without_a_sidecar_there_is_no_mesh_port() -> None:
 
 def test_many_pods_have_many_addresses() -> None:
     assert len({pod.ip for pod in pods("Deployment", "replicas: 600, ")}) == 600
+
+
+def test_there_are_no_more_pods_than_addresses_whatever_is_asked_for() -> None:
+    for kind in ("Deployment", "StatefulSet"):
+        assert pods(kind, "replicas: 1000000000000, ")[-1].ip == "127.80.255.255"

@@ -226,7 +226,7 @@ def test_exec_speaks_as_the_pod(mesh: LocalMesh) -> None:
         (("exec", "deploy/web", "--", "sh", "-c", "exit 42"), 42, ""),
         (("exec", "deploy/web", "--", "no-such-command"), 127, "no-such-command: command not found"),
         (("exec", "deploy/web", "--", "/etc/passwd"), 126, "Permission denied"),
-        (("exec", "nobody", "--", "true"), 1, 'no pod "nobody" in namespace "default": there is web-'),
+        (("exec", "nobody", "--", "true"), 1, 'no pod "nobody" in namespace "default": there is deploy/web'),
         (("exec", "-n", "other", "deploy/web", "--", "true"), 1, "it is in default (-n)"),
         (("exec", "svc/web", "--", "true"), 1, "neither a pod nor deploy/NAME"),
         (("exec", "deploy/web"), 2, "Missing argument"),
@@ -308,6 +308,14 @@ def test_run_of_something_that_does_not_get_ready_leaves_nothing(mesh: LocalMesh
     done = mesh.smi("run", "dud", "--timeout", "2s", "--", "sh", "-c", "echo no way; exit 1")
     assert done.returncode == 1
     assert "pod dud is not ready after 2 s: CrashLoopBackOff: exited with 1: no way" in done.stderr
+    until(lambda: not mesh.pods("dud"), "it has gone")
+
+
+def test_run_that_is_interrupted_leaves_nothing(mesh: LocalMesh) -> None:
+    with mesh.follow("run", "dud", "--port", "9000", "--", "sleep", "99") as running:
+        until(lambda: mesh.pods("dud"), "it has begun")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 1
     until(lambda: not mesh.pods("dud"), "it has gone")
 
 

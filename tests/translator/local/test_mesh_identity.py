@@ -298,6 +298,10 @@ def test_certificates_that_live_five_seconds_are_renewed_under_load(hurried: Ide
 
     answers = under_load(hurried.mesh, tmp_path, lambda: until(looked, "four certificates each", 40), connections=4)
     assert answers.keys() == {"200 v1"}
+    for pod in hurried.mesh.pods():
+        mapped = Path(f"/proc/{pod['sidecar']['pid']}/maps").read_text()
+        assert "_ssl" in mapped
+        assert "cryptography" not in mapped, "the library that makes keys stays in the children"
 
 
 def test_files_exchanged_by_hand_step_by_step_lose_no_request(

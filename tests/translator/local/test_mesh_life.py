@@ -122,6 +122,16 @@ def test_pods_that_do_not_get_ready_are_named_and_everything_ends(mesh: LocalMes
     assert mesh.smi("status").returncode == 1
 
 
+def test_more_pods_than_there_are_addresses_for(mesh: LocalMesh) -> None:
+    """It is said once, and nothing waits for those that never come."""
+    mesh.write("many.yaml", deployment("many", command=None, replicas=10**9))
+    up = mesh.smi("up", str(mesh.manifests), "--port", "0", "--timeout", "5s")
+    assert up.returncode == 1
+    message = "default/many: not all of its pods start: all addresses of 127.80."
+    assert up.stderr.count(message) == 2
+    assert message in up.stderr.partition("not ready after 5 s:\n")[2]
+
+
 def test_an_app_on_all_addresses_is_told_where_to_listen(mesh: LocalMesh) -> None:
     everywhere = "import socket; socket.create_server(('0.0.0.0', 8080))"
     mesh.write("a.yaml", deployment("a", command=[sys.executable, "-c", everywhere], ports=[{"containerPort": 8080}]))
@@ -146,7 +156,8 @@ def test_two_meshes_do_not_meet(mesh: LocalMesh, tmp_path: Path) -> None:
         for one in (mesh, other):
             one.write("a.yaml", deployment("a"))
             one.start()
-        assert mesh.record()["subnet"] != other.record()["subnet"]
+        controllers = {one.record()["control_address"] for one in (mesh, other)}
+        assert len(controllers) == 2, "each has a subnet of its own, and the controller its first address"
         assert mesh.pod("a")["ip"] != other.pod("a")["ip"]
     finally:
         other.close()

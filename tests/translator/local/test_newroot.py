@@ -59,7 +59,7 @@ def state(tmp_path: Path) -> MeshState:
 
 def mesh(port: int, ca: str = "") -> MeshRecord:
     return MeshRecord(
-        name="mesh", instance="i", pid=1, api_port=port, directories=(), subnet="127.80.0.0/24",
+        name="mesh", instance="i", pid=1, api_port=port, directories=(),
         control_address="127.80.0.1", control_port=4190, ca=ca,
     )  # fmt: skip
 
@@ -71,6 +71,12 @@ def test_who_is_waited_for_is_named_when_time_is_up(state: MeshState, port: int)
     assert len(said) == 1
     assert said[0].startswith("new root CN=root of cluster.local ")
     assert Authority.load(state.authority).issuer != before
+
+
+def test_where_nobody_is_waited_for_nobody_is_named(state: MeshState, port: int) -> None:
+    Controller.said = {**Controller.said, "waitingFor": []}
+    with pytest.raises(LocalError, match=r"not yet the only one that is trusted\. The exchange goes on"):
+        rotate_root(state, mesh(port), 0.1, lambda _: None)
 
 
 def test_a_controller_that_is_away_is_said(state: MeshState) -> None:

@@ -26,12 +26,13 @@ class Mesh:
 
     def __init__(self) -> None:
         self.pods: dict[str, Instance] = {}
+        self.room = 100
         self._serial = count(1)
         self.fresh: Callable[[], str] = (f"p{n}" for n in count(1)).__next__
 
     def step(self, *workloads: Workload) -> tuple[list[str], list[str]]:
         """One plan, carried out: names started and names stopped."""
-        done = plan(workloads, self.pods.values(), self.fresh)
+        done = plan(workloads, self.pods.values(), self.fresh, self.room - len(self.pods))
         for start in done.start:
             self.pods[start.name] = Instance(
                 owner=owner_of(start.workload), name=start.name, template=start.template, serial=next(self._serial)
@@ -187,4 +188,29 @@ def test_settled_means_ready_and_nothing_to_do() -> None:
 
 
 def test_nothing_to_do_is_an_empty_plan() -> None:
-    assert plan([], [], lambda: "") == Plan()
+    assert plan([], [], lambda: "", 10) == Plan()
+
+
+def test_no_more_pods_are_started_than_there_is_room_for_however_many_are_asked_for() -> None:
+    mesh, web, other = Mesh(), workload(replicas=10**12), workload(name="zoo", replicas=1)
+    mesh.room = 3
+    name = hashed(web)
+
+    assert mesh.step(web, other) == ([f"{name}-p1", f"{name}-p2", f"{name}-p3"], [])
+    assert plan([web, other], mesh.pods.values(), mesh.fresh, 0) == Plan(unplaced=(owner_of(web), owner_of(other)))
+    assert not settled([web, other], mesh.pods.values(), frozenset())
+
+    mended = replace(web, replicas=2)
+    assert mesh.step(mended, other) == ([], [f"{name}-p3"])
+    mesh.ended(f"{name}-p3")
+    assert mesh.step(mended, other) == ([f"{hashed(other)}-p4"], [])
+
+
+def test_a_stateful_set_and_a_pod_wait_for_room() -> None:
+    mesh, db, pod = Mesh(), workload("StatefulSet", "db", replicas=10**12), workload("Pod", "one")
+    mesh.room = 1
+
+    assert mesh.step(pod, db) == (["one"], [])
+    assert plan([pod, db], mesh.pods.values(), mesh.fresh, 0).unplaced == (owner_of(db),)
+    mesh.room = 2
+    assert mesh.step(pod, db) == (["db-0"], [])

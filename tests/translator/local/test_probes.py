@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -107,6 +108,20 @@ def test_kinds_of_checks() -> None:
         assert await ask(Probe(kind="tcpSocket", port="web"), named) == ""
         assert await ask(Probe(kind="tcpSocket", port=1)) == "nothing listens on 127.0.0.1:1"
         assert 'names port "gone"' in await ask(Probe(kind="tcpSocket", port="gone"), named)
+
+    asyncio.run(main())
+
+
+def test_a_command_that_cannot_be_started_is_a_no(tmp_path: Path) -> None:
+    def command(argv: tuple[str, ...]) -> Command:
+        return Command(argv=argv, variables={}, folder=str(tmp_path / "gone"), log=tmp_path / "log")
+
+    async def main() -> None:
+        container = Container(name="c", readiness=Probe(kind="exec", command=("true",)))
+        asked = Target(address="127.0.0.1", container=container, first_unprivileged=0, command=command)
+        async with aiohttp.ClientSession() as http:
+            said = await readiness_check(asked, http, Listening())()
+        assert said == f"readiness command: {tmp_path}/gone: No such file or directory"
 
     asyncio.run(main())
 

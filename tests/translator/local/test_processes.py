@@ -57,6 +57,9 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         assert (tmp_path / "log").read_text() == "no-such-command: command not found\n"
         with pytest.raises(NotStartable, match="gone: No such file or directory"):
             Process.start(Command(argv=("true",), variables={}, folder=str(tmp_path / "gone"), log=tmp_path / "log"))
+        for hopeless in (command(tmp_path, "echo", "a\0b"), command(tmp_path, "true", X="a\0b")):
+            with pytest.raises(NotStartable, match="null byte"):
+                Process.start(hopeless)
 
     asyncio.run(main())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 
 from smi.meta import Meta
 from smi.workloads import Pod
+from translator.local.environment import NO_COMMAND
 from translator.local.errors import NoSuchMesh, NoSuchPod
 from translator.local.lookup import find_pod
-from translator.local.records import PodRecord, decode_pods, encode_pods
+from translator.local.records import MeshRecord, PodRecord, decode_pods, encode_pods
 from translator.local.state import MeshState, is_locked, root, running_state, try_lock, write_atomically
+from translator.local.up import ready_line
 
 
 def record(
@@ -61,12 +64,30 @@ def test_pods_are_found_by_name_and_workload(state: MeshState) -> None:
     assert find_pod(state, "other", "deployment/x").name == "x"
     for namespace, asked, message in (
         ("default", "x", "it is in other"),
-        ("default", "sts/w", 'no pod "sts/w"'),
+        ("default", "sts/w", r'no pod "sts/w" in namespace "default": there is deploy/w$'),
         ("default", "rs/w", "neither a pod nor"),
         ("empty", "q", "there are no pods"),
     ):
         with pytest.raises(NoSuchPod, match=message):
             find_pod(state, namespace, asked)
+
+
+def test_of_many_workloads_some_are_named(state: MeshState) -> None:
+    state.pods.write_bytes(encode_pods(tuple(record(f"w-{n:02}", f"w{n:02}") for n in range(12))))
+    with pytest.raises(NoSuchPod, match=r"there are deploy/w00, .*deploy/w09 and 2 more$"):
+        find_pod(state, "default", "deploy/x")
+
+
+def test_a_mesh_of_nothing_says_so_when_it_is_ready() -> None:
+    mesh = MeshRecord(
+        name="shop", instance="i", pid=1, api_port=8001, directories=(),
+        control_address="127.80.0.1", control_port=4190,
+    )  # fmt: skip
+    ready = 'mesh "shop" is ready: {} API http://127.0.0.1:8001'
+    assert ready_line(mesh, (record("a", "w"),)) == ready.format("1 pod,")
+    assert ready_line(mesh, ()).startswith(ready.format("0 pods,") + " (no Deployment, StatefulSet or Pod")
+    pending = replace(record("a", "w"), reason=NO_COMMAND)
+    assert ready_line(mesh, (pending,)).endswith("(pending, NoCommand: default/a)")
 
 
 def test_where_meshes_lie(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,6 @@ def test_the_file_says_who_the_sidecar_is_and_where_everything_lies() -> None:
         pid=1,
         api_port=8001,
         directories=(),
-        subnet="127.80.3.0/24",
         control_address="127.80.3.1",
         control_port=4190,
     )

@@ -1,7 +1,8 @@
 """The CA of what the API server calls: it trusts it for our webhooks and our aggregated API, and for nothing else.
 
 It is in the Secret ``smi-mesh-webhook``, made if there is none; each replica issues itself a certificate of it, in
-memory alone. ``heal`` writes the CA into the webhook configurations, and again when somebody takes it out.
+memory alone. ``heal`` writes the CA into the webhook configurations, and again when somebody takes it out. What is in
+the Secret counts, also when that is another one later: replicas that each kept their own would write over each other's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from weakref import WeakSet
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy.contract.spiffe import BACKDATE
 from smi.sources.apiserver import JSON_PATCH, ApiError, ApiServer
+from translator.identity.authority import AuthorityError, issued_by
 from translator.identity.roots import private_pem, self_signed
 from translator.identity.serving import use_pair
 from translator.kube.names import INJECTOR, METRICS_SERVICE, VALIDATOR, WEBHOOK_SECRET, WEBHOOK_SERVICE
@@ -56,20 +59,14 @@ class WebhookAuthority:
         self._api, self._namespace = api, namespace
         self._paths = (*CONFIGURATIONS, *API_SERVICES, *(HPA_SERVICES if hpa_metrics else ()))
         self._secret = Secret(api, namespace, WEBHOOK_SECRET)
+        self._contexts: WeakSet[ssl.SSLContext] = WeakSet()
+        """Those that have a certificate of this CA."""
         self._certificate: x509.Certificate
         self._key: ec.EllipticCurvePrivateKey
 
     async def load(self) -> None:
-        """From the Secret, which is made if there is none. Raises ``ApiError``."""
-        self._take(await self._secret.read_or_make(_made))
-
-    def _take(self, data: Data) -> None:
-        certificate, key = (data.get(name, b"") for name in ("ca.crt", "ca.key"))
-        self._certificate = x509.load_pem_x509_certificate(certificate)
-        loaded = serialization.load_pem_private_key(key, password=None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"the key in Secret {WEBHOOK_SECRET} is no EC key")
-        self._key = loaded
+        """From the Secret, which is made if there is none. Raises ``ApiError`` or ``AuthorityError``."""
+        self._certificate, self._key = _read(await self._secret.read_or_make(_made))
 
     def context(self) -> ssl.SSLContext:
         """To serve with."""
@@ -85,7 +82,8 @@ class WebhookAuthority:
             self.certify(context)
 
     def certify(self, context: ssl.SSLContext) -> None:
-        """Gives a server's context a new certificate."""
+        """Gives a server's context a new certificate, and another one when the CA is exchanged."""
+        self._contexts.add(context)
         key = ec.generate_private_key(ec.SECP256R1())
         services = (WEBHOOK_SERVICE, METRICS_SERVICE)
         names = [f"{service}.{self._namespace}.{end}" for service in services for end in ("svc", "svc.cluster.local")]
@@ -102,6 +100,7 @@ class WebhookAuthority:
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage, critical=False)
+            .add_extension(issued_by(self._certificate), critical=False)  # Python 3.13 asks for it
             .sign(self._key, hashes.SHA256())
         )
         use_pair(context, _pem(leaf), private_pem(key))
@@ -110,15 +109,30 @@ class WebhookAuthority:
         """Keeps the CA in the webhook configurations and the APIServices, until cancelled."""
         told: dict[str, str] = {}
         while True:
-            for path in self._paths:
+            for path in ("", *self._paths):
                 try:
-                    await self._heal(path)
+                    await (self._heal(path) if path else self._agree())
                     told.pop(path, None)
-                except ApiError as error:
+                except (ApiError, AuthorityError) as error:
                     if told.get(path) != str(error):
-                        log.warning("caBundle not written error=%s", error)
+                        what = "caBundle not written" if path else "CA of the webhooks not looked at"
+                        log.warning("%s error=%s", what, error)
                     told[path] = str(error)
             await asyncio.sleep(POLL)
+
+    async def _agree(self) -> None:
+        """Takes what is in the Secret; puts it back where it was deleted. Raises ``ApiError`` or ``AuthorityError``."""
+
+        async def ours() -> Data:
+            return {"ca.crt": _pem(self._certificate), "ca.key": private_pem(self._key)}
+
+        certificate, key = _read(await self._secret.read_or_make(ours))
+        if certificate == self._certificate:
+            return
+        self._certificate, self._key = certificate, key
+        for context in list(self._contexts):
+            self.certify(context)
+        log.info("another CA of the webhooks secret=%s", WEBHOOK_SECRET)
 
     async def _heal(self, path: str) -> None:
         found = await self._api.get(path)
@@ -138,6 +152,18 @@ class WebhookAuthority:
         """A group of autoscalers is one for the whole cluster: whoever else serves it keeps it."""
         service = found["spec"].get("service") or {}
         return (service.get("name"), service.get("namespace")) == (METRICS_SERVICE, self._namespace)
+
+
+def _read(data: Data) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Certificate and key of the Secret. Raises ``AuthorityError``."""
+    try:
+        certificate = x509.load_pem_x509_certificate(data.get("ca.crt", b""))
+        key = serialization.load_pem_private_key(data.get("ca.key", b""), password=None)
+    except (ValueError, TypeError) as error:
+        raise AuthorityError(f"Secret {WEBHOOK_SECRET}: ca.crt or ca.key cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise AuthorityError(f"Secret {WEBHOOK_SECRET}: ca.key is not the EC key of ca.crt")
+    return certificate, key
 
 
 async def _made() -> Data:

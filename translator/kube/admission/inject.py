@@ -1,8 +1,9 @@
 """A pod with a sidecar, made of one without. Pure.
 
-[init, sidecar] come before the pod's own init containers, whose traffic is then meshed as well. The sidecar is a native
-one (an init container with ``restartPolicy: Always``): it is ready before the application starts and outlives it, and
-jobs end. What the kubelet asks of the application it asks through the sidecar.
+[sidecar, init] come before the pod's own init containers, whose traffic is then meshed as well. The sidecar is a native
+one (an init container with ``restartPolicy: Always``): it outlives the application, and jobs end. It starts while the
+kubelet, which looks once a second, has yet to see that it runs; init writes the rules and ends when the sidecar is
+ready, so that nothing else starts before. What the kubelet asks of the application it asks through the sidecar.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ from proxy.contract.config import (
     spiffe_id,
 )
 from proxy.contract.ports import ADMIN, MESH, OUTBOUND, REDIRECTED, SIDECAR_UID, BadRule, port_list, subnet_list
+from smi.errors import BadQuantity
+from smi.quantity import parse_quantity
 from translator import vocabulary
 from translator.kube.admission.settings import Injected
-from translator.kube.names import AUDIENCE, CONTROLLER, PREFIX
+from translator.kube.names import AUDIENCE, CONTROLLER
 from translator.kube.pods import PROXY_CONTAINER, owner_of
 
 INIT_CONTAINER: Final = "smi-mesh-init"
 RUN_VOLUME: Final = "smi-mesh-run"
 TOKEN_VOLUME: Final = "smi-mesh-token"
 SETTINGS: Final = "SMI_MESH_SIDECAR"
-STATUS: Final = PREFIX + "proxy-status"
 """Written on a pod that has a sidecar."""
 
 RUN: Final = "/run/smi-mesh"
@@ -82,12 +84,12 @@ def injected(pod: Mapping[str, Any], inherited: Annotations, settings: Injected,
     if said.get(vocabulary.HTTP_PROXY.name) == "enabled":
         _use_proxy(spec)
     spec["initContainers"] = [
-        _init(said, settings),
         _sidecar(meta, said, settings, _file(meta, said, settings, probes, bundle)),
+        _init(said, settings),
         *(spec.get("initContainers") or ()),
     ]
     spec["volumes"] = [*(spec.get("volumes") or ()), *VOLUMES]
-    meta["annotations"] = {**(meta.get("annotations") or {}), STATUS: "injected"}
+    meta["annotations"] = {**(meta.get("annotations") or {}), vocabulary.INJECTED: "injected"}
     return new
 
 
@@ -106,7 +108,7 @@ VOLUMES: Final[tuple[Spec, ...]] = (
 
 
 def _init(said: Annotations, settings: Injected) -> Spec:
-    command = ["python3", "-m", "proxy", "init"]
+    command = ["python3", "-m", "proxy", "init", "--state", RUN]
     for flag, annotation, read in SKIPPED:
         text = said.get(annotation.name, "")
         try:
@@ -136,8 +138,6 @@ def _init(said: Annotations, settings: Injected) -> Spec:
 
 def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> Spec:
     env: list[Spec] = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FIELDS]
-    # aiofastnet has OpenSSL decode a peer's certificate from a temporary file; the image itself is read-only.
-    env.append({"name": "TMPDIR", "value": RUN})
     env.append({"name": SETTINGS, "value": msgspec.json.encode(file).decode()})
     return {
         "name": PROXY_CONTAINER,
@@ -148,11 +148,14 @@ def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> S
         "env": env,
         "ports": [{"name": "smi-mesh", "containerPort": MESH}, {"name": "smi-mesh-admin", "containerPort": ADMIN}],
         "resources": _resources(said, settings),
-        "lifecycle": {
-            "postStart": {"exec": {"command": ["python3", "-m", "proxy", "await"]}},
-            "preStop": {"exec": {"command": ["python3", "-m", "proxy", "drain"]}},
+        "lifecycle": {"preStop": {"exec": {"command": ["python3", "-m", "proxy", "drain"]}}},
+        # The kubelet asks whenever it looks at the pod; at its first look no sidecar can be ready.
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": ADMIN},
+            "initialDelaySeconds": 1,
+            "periodSeconds": 5,
+            "failureThreshold": 3,
         },
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": ADMIN}, "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {
             "httpGet": {"path": "/live", "port": ADMIN},
             "initialDelaySeconds": 10,
@@ -176,18 +179,27 @@ def _sidecar(meta: Spec, said: Annotations, settings: Injected, file: File) -> S
 
 
 def _resources(said: Annotations, settings: Injected) -> Spec:
-    wanted = {
-        "requests": {
-            "cpu": said.get(vocabulary.CPU_REQUEST.name) or settings.cpu_request,
-            "memory": said.get(vocabulary.MEMORY_REQUEST.name) or settings.memory_request,
-        },
-        "limits": {
-            "cpu": said.get(vocabulary.CPU_LIMIT.name) or "",
-            "memory": said.get(vocabulary.MEMORY_LIMIT.name) or "",
-        },
-    }
-    kept = {kind: {name: text for name, text in values.items() if text} for kind, values in wanted.items()}
-    return {kind: values for kind, values in kept.items() if values}
+    """What cannot be read counts as not said: the validating webhook tells, a pod must not fail for it."""
+    kept: Spec = {}
+    for resource, bounds, default in (
+        ("cpu", (vocabulary.CPU_REQUEST, vocabulary.CPU_LIMIT), settings.cpu_request),
+        ("memory", (vocabulary.MEMORY_REQUEST, vocabulary.MEMORY_LIMIT), settings.memory_request),
+    ):
+        request, limit = (_quantity(said.get(bound.name)) for bound in bounds)
+        # Kubernetes takes no request above the limit; where there is only a limit, that is what is requested.
+        if not request and not (limit and parse_quantity(limit) < parse_quantity(default or "0")):
+            request = default
+        for bound, text in (("requests", request), ("limits", limit)):
+            if text:
+                kept.setdefault(bound, {})[resource] = text
+    return kept
+
+
+def _quantity(text: str | None) -> str:
+    try:
+        return text if text and parse_quantity(text) else ""
+    except BadQuantity:
+        return ""
 
 
 def _file(meta: Spec, said: Annotations, settings: Injected, probes: list[Probe], bundle: str) -> File:
@@ -246,6 +258,11 @@ def _rewrite(spec: Spec) -> Iterator[Probe]:
                     yield probe
 
 
+def _literal(said: object) -> str:
+    """Text of the pod's author within a variable's value, where the kubelet would expand it."""
+    return str(said or "").replace("$", "$$")
+
+
 def _probe(name: str, asked: Spec, ports: Mapping[str, int], hook: bool) -> Probe | None:
     """What is asked of the application.
 
@@ -261,15 +278,15 @@ def _probe(name: str, asked: Spec, ports: Mapping[str, int], hook: bool) -> Prob
     if kind == "tcpSocket":
         return Probe(name=name, kind="tcp", port=port, timeout=timeout)
     if kind == "grpc":
-        return Probe(name=name, kind="grpc", port=port, service=action.get("service") or "", timeout=timeout)
+        return Probe(name=name, kind="grpc", port=port, service=_literal(action.get("service")), timeout=timeout)
     secure = str(action.get("scheme") or "HTTP").upper() == "HTTPS"
     return Probe(
         name=name,
         kind="http",
         port=port,
-        path=action.get("path") or "/",
+        path=_literal(action.get("path") or "/"),
         scheme="https" if secure else "http",
-        headers=tuple((str(one["name"]), str(one.get("value") or "")) for one in action.get("httpHeaders") or ()),
+        headers=tuple((_literal(one["name"]), _literal(one.get("value"))) for one in action.get("httpHeaders") or ()),
         timeout=timeout,
         hook=hook,
     )

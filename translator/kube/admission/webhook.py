@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,13 +31,18 @@ Answer = dict[str, Any]
 log = logging.getLogger("translator.admission")
 
 
-def application(settings: Injected, namespaces: Annotations, bundle: Callable[[], str]) -> web.Application:
-    """``POST /inject`` and ``POST /validate``. ``namespaces`` gives a namespace's annotations, ``bundle`` the roots."""
+def application(
+    settings: Injected, namespaces: Annotations, bundle: Callable[[], str], linkerd: Callable[[], bool] = lambda: False
+) -> web.Application:
+    """``POST /inject`` and ``POST /validate``.
+
+    ``namespaces`` gives a namespace's annotations, ``bundle`` the roots; ``linkerd``: is Linkerd's own injector here?
+    """
 
     async def inject(review: Mapping[str, Any]) -> Answer:
         pod, namespace = review["object"], review.get("namespace") or "default"
         inherited = await namespaces(namespace)
-        decision = decide(pod, namespace, inherited, settings)
+        decision = decide(pod, namespace, inherited, replace(settings, linkerd_alias=not linkerd()))
         if decision.refused:
             return {"allowed": False, "status": {"code": 403, "message": f"smi-mesh: {decision.why}"}}
         if not decision.inject:

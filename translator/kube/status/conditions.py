@@ -20,7 +20,12 @@ MOST: Final = 1000
 """Characters of a message."""
 
 REFUSES: Final = frozenset(
-    {Reason.ROOT_IN_OTHER_NAMESPACE, Reason.DESTINATION_IN_OTHER_NAMESPACE, Reason.NO_DESTINATION}
+    {
+        Reason.ROOT_IN_OTHER_NAMESPACE,
+        Reason.DESTINATION_IN_OTHER_NAMESPACE,
+        Reason.NO_DESTINATION,
+        Reason.UNSUPPORTED_PROTOCOL,
+    }
 )
 """The whole object is ignored."""
 

@@ -40,9 +40,9 @@ class Said:
 
     def news(self, remarks: Iterable[Remark], now: float) -> list[Remark]:
         """Those to say now, which is in seconds. What does not hold any more is forgotten: once back it is news."""
-        holds = sorted(set(remarks))
-        self._said = {remark: at for remark, at in self._said.items() if remark in set(holds)}
-        return [remark for remark in holds if now - self._said.get(remark, -REPEAT_SECONDS) >= REPEAT_SECONDS]
+        holds = set(remarks)
+        self._said = {remark: at for remark, at in self._said.items() if remark in holds}
+        return [remark for remark in sorted(holds) if now - self._said.get(remark, -REPEAT_SECONDS) >= REPEAT_SECONDS]
 
     def told(self, remark: Remark, now: float) -> None:
         """It has been said."""

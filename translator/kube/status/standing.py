@@ -16,55 +16,74 @@ from translator.kube.status.progress import Count, Progress, key_of, together
 from translator.kube.status.progress import Key as ObjectKey
 from translator.kube.status.summary import summary_of
 from translator.reconcile import Reconciler
-from translator.review import review
 from translator.scope import reachable, ways
 from translator.world import World
 
 REMARKED = "v1"
-"""API version of what is remarked on beside SMI objects: Services, pods, namespaces."""
+"""API version of what is remarked on beside SMI objects: Services, pods, namespaces; and of EndpointSlices:"""
+DISCOVERY = "discovery.k8s.io/v1"
+
+Findings = dict[ObjectKey, list[Finding]]
+Counts = Mapping[ObjectKey, Count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """``objects`` are SMI's, ``remarks`` are about any."""
+    """``objects`` are SMI's, those that may stand otherwise than before; ``remarks`` are all there are, about any."""
 
     objects: Sequence[tuple[Known, Standing]]
     remarks: Sequence[Remark]
 
 
 class Standings:
-    """Remembers what a world's review found: it is the dear part, and of most looks nothing but counts is new."""
+    """Remembers how all stood, since of most looks it is news of a few."""
 
     def __init__(self) -> None:
-        self._reviewed: World | None = None
-        self._findings: tuple[Finding, ...] = ()
+        self._findings: Findings = {}
+        self._counts: Counts | None = None
 
     def of(
-        self, world: World, source: KubernetesSource, reconciler: Reconciler, parts: Sequence[Progress] | None
+        self,
+        world: World,
+        source: KubernetesSource,
+        reconciler: Reconciler,
+        parts: Sequence[Progress] | None,
+        again: Iterable[ObjectKey] | None,
     ) -> Found:
-        """``parts`` are all controllers', None where not all are known."""
-        if self._reviewed is not world:
-            self._reviewed, self._findings = world, review(world)
-        findings: dict[ObjectKey, list[Finding]] = {}
+        """``parts`` are all controllers', None where not all are known. ``again`` are to be told beside those of which
+        there is news; None: all are.
+        """
+        findings: Findings = {}
         said = {one for known in reconciler.subscribers.values() for one in known.findings}
-        for finding in sorted(said.union(self._findings)):
+        for finding in sorted(said.union(reconciler.review.findings())):
             findings.setdefault((finding.kind, finding.namespace, finding.name), []).append(finding)
-        bare = list(unmeshed(world))
+        bare = list(unmeshed(world, linkerd=source.linkerd.present))
         counts = counted(world, parts, bare) if parts is not None else None
+        news = source.smi_objects_touched()
+        if again is None or (counts is None) != (self._counts is None):
+            news = list(source.smi_objects())
+        else:
+            news += [*again, *_others(self._findings, findings), *_others(self._counts or {}, counts or {})]
+        self._findings, self._counts = findings, counts
         objects = [
-            (known, _standing(known, summary_of(thing), problems, findings, counts))
-            for known, thing, problems in source.smi_objects()
+            _standing(found, findings, counts) for key in dict.fromkeys(news) if (found := source.smi_object(key))
         ]
-        remarks = [*_about_smi(objects, findings), *_about_others(world, findings), *_about_bare(bare)]
+        remarks = [*_about_smi(source, findings, counts), *_about_others(world, findings), *_about_bare(bare)]
         return Found(objects=objects, remarks=remarks)
 
 
-def unmeshed(world: World) -> Iterator[Pod]:
-    """Pods that should have a sidecar and have none."""
-    for pod in world.pods:
-        if not pod.meshed:
-            namespace = world.objects.namespaces.get(pod.meta.namespace)
-            if wanted(pod.meta.annotations, namespace.meta.annotations if namespace is not None else {}):
+def _others(before: Mapping[ObjectKey, object], after: Mapping[ObjectKey, object]) -> list[ObjectKey]:
+    """What is not as it was."""
+    return [key for key in {*before, *after} if before.get(key) != after.get(key)]
+
+
+def unmeshed(world: World, *, linkerd: bool = False) -> Iterator[Pod]:
+    """Pods that should have a sidecar and have none; ``linkerd``: Linkerd's annotation is its own."""
+    for name, pods in world.tables["unmeshed_by_namespace"].items():
+        namespace = world.objects.namespaces.get(name)
+        inherited = namespace.meta.annotations if namespace is not None else {}
+        for pod in pods:
+            if wanted(pod.meta.annotations, inherited, linkerd_alias=not linkerd) and not pod.host_network:
                 yield pod
 
 
@@ -81,29 +100,31 @@ def counted(world: World, parts: Sequence[Progress], bare: Iterable[Pod]) -> Map
 
 
 def _standing(
-    known: Known,
-    summary: str,
-    problems: tuple[str, ...],
-    findings: Mapping[ObjectKey, list[Finding]],
-    counts: Mapping[ObjectKey, Count] | None,
-) -> Standing:
+    found: tuple[Known, object, tuple[str, ...]], findings: Findings, counts: Counts | None
+) -> tuple[Known, Standing]:
+    known, thing, problems = found
     key = known.kind, known.namespace, known.name
-    return Standing(
+    standing = Standing(
         uid=known.uid,
         generation=known.generation,
-        summary=summary,
+        summary=summary_of(thing),
         problems=problems,
         findings=tuple(findings.get(key, ())),
         count=counts.get(key, Count()) if counts is not None else None,
     )
+    return known, standing
 
 
-def _about_smi(
-    objects: Iterable[tuple[Known, Standing]], findings: Mapping[ObjectKey, list[Finding]]
-) -> Iterator[Remark]:
-    for known, standing in objects:
+def _about_smi(source: KubernetesSource, findings: Findings, counts: Counts | None) -> Iterator[Remark]:
+    """Of the few of which there is anything to say."""
+    refused = [key for key, count in (counts or {}).items() if count.refused]
+    for key in dict.fromkeys((*source.unreadable(), *findings, *refused)):
+        found = source.smi_object(key)
+        if found is None:
+            continue
+        known, standing = _standing(found, findings, counts)
         said = [("Invalid", text) for text in standing.problems]
-        said += [(one.reason.value, one.message) for one in findings.get((known.kind, known.namespace, known.name), ())]
+        said += [(one.reason.value, one.message) for one in standing.findings]
         if standing.count is not None:
             said += [
                 ("Rejected", f"the sidecar of {pod} does not take it: {why}") for pod, why in standing.count.refused
@@ -120,10 +141,11 @@ def _about_smi(
             )
 
 
-def _about_others(world: World, findings: Mapping[ObjectKey, list[Finding]]) -> Iterator[Remark]:
+def _about_others(world: World, findings: Findings) -> Iterator[Remark]:
     for (kind, namespace, name), found in findings.items():
         things: Mapping[str, Mapping[str, object]] = {
             "Service": world.objects.services,
+            "EndpointSlice": world.objects.slices,
             "Namespace": world.objects.namespaces,
             "Pod": world.index.pods,
         }
@@ -132,7 +154,7 @@ def _about_others(world: World, findings: Mapping[ObjectKey, list[Finding]]) -> 
         if meta is not None:
             for one in found:
                 yield Remark(
-                    api_version=REMARKED,
+                    api_version=DISCOVERY if kind == "EndpointSlice" else REMARKED,
                     kind=kind,
                     namespace="" if kind == "Namespace" else namespace,
                     name=name,

@@ -26,17 +26,24 @@ def progress(reconciler: Reconciler) -> Progress:
 
 
 def _rows(here: Iterable[Subscriber]) -> Iterable[Row]:
-    known_by_version: dict[ObjectVersion, list[Subscriber]] = {}
+    # Most sidecars depend on what many others depend on: they are gone through by the set and not by the object.
+    known_by_set: dict[frozenset[ObjectVersion], list[Subscriber]] = {}
     for known in here:
-        for version in known.objects:
-            known_by_version.setdefault(version, []).append(known)
-    for version, concerned in known_by_version.items():
-        others = [known for known in concerned if version not in known.programmed]
-        refusals = ((known.pod, known.refuses.reason) for known in others if known.refuses is not None)
+        if known.objects:
+            known_by_set.setdefault(known.objects, []).append(known)
+    concerned: dict[ObjectVersion, int] = {}
+    others: dict[ObjectVersion, list[Subscriber]] = {}
+    for objects, several in known_by_set.items():
+        behind = [known for known in several if known.programmed != objects]
+        for version in objects:
+            concerned[version] = concerned.get(version, 0) + len(several)
+            others.setdefault(version, []).extend(known for known in behind if version not in known.programmed)
+    for version, count in concerned.items():
+        refusals = ((known.pod, known.refuses.reason) for known in others[version] if known.refuses is not None)
         yield Row(
             version=version,
-            concerned=len(concerned),
-            programmed=len(concerned) - len(others),
-            waiting=tuple(known.pod for known in others if known.refuses is None)[:SHOWN],
+            concerned=count,
+            programmed=count - len(others[version]),
+            waiting=tuple(known.pod for known in others[version] if known.refuses is None)[:SHOWN],
             refused=tuple(refusals)[:SHOWN],
         )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from smi.sources.apiserver import APPLY, ApiError, ApiServer
 from translator.kube.names import CONTROLLER
-from translator.kube.source import Known, KubernetesSource
+from translator.kube.source import Known, KubernetesSource, ObjectKey
 from translator.kube.status.conditions import status_of
 from translator.kube.status.events import Remark, Said, event_of, path_of
 from translator.kube.status.progress import Progress
@@ -34,7 +34,11 @@ IDLE_SECONDS: Final = 60.0
 """Between looks when nothing has changed: a status that somebody else wrote is mended, an Event said again."""
 
 SHARE: Final = 10.0
-"""A look that took a second is followed by as many without one: statuses must not cost what traffic needs."""
+"""A look that took a second is followed by as many without one, whatever came of it: statuses must not cost what
+traffic needs."""
+
+REVIEWED_AT_ONCE: Final = 50
+"""Objects: some milliseconds."""
 
 AT_ONCE: Final = 8
 """Requests to the API server."""
@@ -65,47 +69,64 @@ class StatusWriter:
         self._said = Said()
         self._complaints: set[str] = set()
         self._standings = Standings()
+        self._heard: Sequence[Progress] | None = None
+        """What the other controllers said at the last look."""
+        self._written: list[ObjectKey] = []
+        """Of which objects another status was due at the last look: it is not certain that it came to be."""
+        self._whole = True
+        """Whether the next look is at everything: to begin with. What is told from then on is enough."""
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        seen = -1
-        looked = 0.0
-        cost = 0.0
+        seen, self._whole = -1, True
+        earliest = looked = asked = 0.0
         while True:
-            now = time.monotonic()
-            changed = seen != self._reconciler.revision
-            due = changed or now - looked >= (PEERS_SECONDS if self._several() else IDLE_SECONDS)
-            if not due or now - looked < cost * SHARE or not self._fresh():
-                await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(max(POLL_SECONDS, earliest - time.monotonic()))
+            if not self._fresh():
                 continue
+            changed = seen != self._reconciler.revision
+            now = time.monotonic()
+            if not changed and now - looked < IDLE_SECONDS:
+                if now - asked < PEERS_SECONDS:
+                    continue
+                asked = now
+                if not self._several() or await self._peers() == self._heard:
+                    continue
             seen = self._reconciler.revision
             if changed:
                 await asyncio.sleep(SETTLE_SECONDS)
             began = time.process_time()
-            if not await self.look():
+            if await self.look():
+                looked = asked = time.monotonic()
+            else:
                 seen = -1
-                await asyncio.sleep(POLL_SECONDS)
-                continue
-            looked, cost = time.monotonic(), time.process_time() - began
+            earliest = time.monotonic() + (time.process_time() - began) * SHARE
 
     async def look(self) -> bool:
         """Writes what is to be written now; False when it cannot be said yet."""
+        while self._reconciler.review.some(REVIEWED_AT_ONCE):  # noqa: ASYNC110 - it is work in steps, others get turns
+            await asyncio.sleep(0)
         world = self._reconciler.world
+        if world is None or not self._reconciler.settled:
+            return False
         own = progress(self._reconciler)
         others = await self._peers()
-        if world is None or not self._fresh() or self._reconciler.world is not world:
+        if not self._fresh() or self._reconciler.world is not world:
             return False
         parts = None if others is None else [own, *others]
         if parts is not None and not all(part.settled for part in parts):
             return False
-        found = self._standings.of(world, self._source, self._reconciler, parts)
+        self._heard = others
+        again, self._whole = None if self._whole else self._written, False
+        found = self._standings.of(world, self._source, self._reconciler, parts, again)
         gate = asyncio.Semaphore(AT_ONCE)
         now = datetime.now(UTC)
         stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        writes = []
+        writes, self._written = [], []
         for known, standing in found.objects:
             status = status_of(standing, known.status, stamp)
             if status != known.status:
+                self._written.append((known.kind, known.namespace, known.name))
                 writes.append(self._guarded(gate, self._write(known, status)))
         writes += [
             self._guarded(gate, self._say(remark, now)) for remark in self._said.news(found.remarks, time.monotonic())
@@ -123,7 +144,7 @@ class StatusWriter:
                     self._complaints.add(str(error))
                     log.warning("not written error=%s", error)
 
-    async def _write(self, known: Known, status: dict[str, object]) -> None:
+    async def _write(self, known: Known, status: Mapping[str, object]) -> None:
         body = {
             "apiVersion": known.api_version,
             "kind": known.kind,

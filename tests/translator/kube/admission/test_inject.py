@@ -33,7 +33,7 @@ def pod(annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any
 
 
 def sidecar_of(new: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = new["spec"]["initContainers"][1]
+    found: dict[str, Any] = new["spec"]["initContainers"][0]
     return found
 
 
@@ -102,10 +102,10 @@ def test_a_pod_gets_init_and_sidecar_before_its_own() -> None:
     new = injected(asked, {}, SETTINGS, BUNDLE)
 
     assert asked == before
-    assert [one["name"] for one in new["spec"]["initContainers"]] == ["smi-mesh-init", "smi-mesh-proxy", "migrate"]
-    init, sidecar, _ = new["spec"]["initContainers"]
+    assert [one["name"] for one in new["spec"]["initContainers"]] == ["smi-mesh-proxy", "smi-mesh-init", "migrate"]
+    sidecar, init, _ = new["spec"]["initContainers"]
     assert init["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
-    assert init["command"] == ["python3", "-m", "proxy", "init"]
+    assert init["command"] == ["python3", "-m", "proxy", "init", "--state", "/run/smi-mesh"]
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["securityContext"]["runAsUser"] == 2102
     assert sidecar["securityContext"]["readOnlyRootFilesystem"] is True
@@ -190,8 +190,8 @@ def test_annotations_of_the_sidecar() -> None:
     inherited = {"smi-mesh.io/access-log": "json", "smi-mesh.io/log-level": "error"}
     new = injected(pod(annotations), inherited, SETTINGS, BUNDLE)
 
-    init, sidecar = new["spec"]["initContainers"]
-    assert init["command"][4:] == ["--skip-inbound-ports", "25,8000-8010", "--skip-subnets", "10.0.0.0/8"]
+    sidecar, init = new["spec"]["initContainers"]
+    assert init["command"][6:] == ["--skip-inbound-ports", "25,8000-8010", "--skip-subnets", "10.0.0.0/8"]
     assert sidecar["resources"] == {
         "requests": {"cpu": "100m", "memory": "48Mi"},
         "limits": {"memory": "128Mi"},
@@ -201,16 +201,35 @@ def test_annotations_of_the_sidecar() -> None:
     assert env["HTTP_PROXY"] == env["http_proxy"] == "http://127.0.0.1:4140"
 
 
+@pytest.mark.parametrize(
+    ("annotations", "resources"),
+    [
+        ({"cpu-request": "lots", "memory-limit": "-1"}, {"requests": {"cpu": "10m", "memory": "48Mi"}}),
+        ({"cpu-request": "0", "memory-request": ""}, {"requests": {"cpu": "10m", "memory": "48Mi"}}),
+        ({"cpu-limit": "1"}, {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": "1"}}),
+        ({"memory-limit": "32Mi"}, {"requests": {"cpu": "10m"}, "limits": {"memory": "32Mi"}}),
+    ],
+    ids=str,
+)
+def test_no_pod_fails_for_what_its_sidecar_may_use(annotations: dict[str, str], resources: dict[str, Any]) -> None:
+    written = {f"smi-mesh.io/proxy-{name}": value for name, value in annotations.items()}
+    new = injected(pod(written), {}, SETTINGS, BUNDLE)
+    assert new["spec"]["initContainers"][0]["resources"] == resources
+
+
 def test_wrong_annotations_are_named_wherever_they_stand() -> None:
     thing = {
         "metadata": {"annotations": {"smi-mesh.io/inject": "yes", "smi-mesh.io/opaque-ports": "25,99999"}},
         "spec": {
-            "template": {"metadata": {"annotations": {"smi-mesh.io/injct": "enabled"}}},
+            "template": {
+                "metadata": {"annotations": {"smi-mesh.io/injct": "enabled", "smi-mesh.io/proxy-cpu-limit": "lots"}}
+            },
             "jobTemplate": {"spec": {"template": {"metadata": {"annotations": {"smi-mesh.io/skip-subnets": "x"}}}}},
         },
     }
     found = list(faults(thing))
-    assert len(found) == 4
+    assert len(found) == 5
     assert found[0] == "metadata.annotations[smi-mesh.io/inject]: 'yes' is not one of enabled, disabled"
     assert "spec.template.metadata.annotations[smi-mesh.io/injct]: is not known" in found[2]
+    assert "annotations[smi-mesh.io/proxy-cpu-limit]: `lots` is not a quantity" in found[3]
     assert list(faults({"metadata": {"annotations": {**ON, "smi-mesh.io/unmeshed": "allow", "other": "x"}}})) == []

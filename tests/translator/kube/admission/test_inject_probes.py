@@ -21,7 +21,7 @@ def rewritten(place: str, asked: dict[str, Any], group: str = "containers") -> t
     holder[place] = asked
     pod = {"spec": {"containers": [{"name": "other"}], group: [container]}}
     spec = injected(pod, {}, Injected(), "")["spec"]
-    env = {one["name"]: one.get("value", "") for one in spec["initContainers"][1]["env"]}
+    env = {one["name"]: one.get("value", "") for one in spec["initContainers"][0]["env"]}
     file = msgspec.json.decode(env["SMI_MESH_SIDECAR"], type=File)
     new = spec[group][-1]
     return new.get("lifecycle", {}) if holder is not container else new, file.sidecar.probes
@@ -103,3 +103,14 @@ def test_another_hook_stays(asked: dict[str, Any]) -> None:
 def test_a_probe_that_is_not_about_a_port_of_the_pod_stays(asked: dict[str, Any]) -> None:
     new, probes = rewritten("livenessProbe", dict(asked))
     assert (new["livenessProbe"], probes) == (asked, ())
+
+
+def test_what_the_kubelet_would_expand_in_a_variable_stays_as_it_is() -> None:
+    headers = [{"name": "x", "value": "$(POD_NAME) $$"}]
+    _, (probe,) = rewritten(
+        "livenessProbe", {"httpGet": {"port": 8080, "path": "/$(POD_IP)/$$", "httpHeaders": headers}}
+    )
+    _, (call,) = rewritten("livenessProbe", {"grpc": {"port": 8080, "service": "$$"}})
+
+    written = (probe.path, *(value for _, value in probe.headers), call.service)
+    assert written == ("/$$(POD_IP)/$$$$", "$$(POD_NAME) $$$$", "$$$$")  # of which it makes one of two

@@ -12,10 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from apiserver import FakeApiServer, serving
 from eventually import eventually
 
 from translator.kube.admission.authority import CONFIGURATIONS, WebhookAuthority
+from translator.kube.admission.linkerd import PATH as LINKERD
+from translator.kube.admission.linkerd import Linkerd
 from translator.kube.admission.settings import Injected
 from translator.kube.admission.webhook import application
 
@@ -58,7 +61,7 @@ def test_a_pod_is_patched() -> None:
     patch = json.loads(base64.b64decode(answer["patch"]))
     assert answer["allowed"] is True
     assert [(step["op"], step["path"]) for step in patch] == [("replace", "/metadata"), ("replace", "/spec")]
-    assert patch[1]["value"]["initContainers"][1]["name"] == "smi-mesh-proxy"
+    assert patch[1]["value"]["initContainers"][0]["name"] == "smi-mesh-proxy"
 
 
 def test_a_pod_that_asks_for_nothing_is_left_alone() -> None:
@@ -109,3 +112,93 @@ def test_the_ca_is_made_once_and_written_where_it_is_missing() -> None:
             assert patch[1] == {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}
 
     asyncio.run(scene())
+
+
+def trusted_by(context: ssl.SSLContext, bundle: str) -> bool:
+    """Whether who trusts ``bundle`` (base64) alone believes a server with ``context``."""
+    client = ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(back, there, server_hostname="smi-mesh-webhook.smi-mesh.svc"),
+        context.wrap_bio(there, back, server_side=True),
+    ]
+    while ends:
+        for end in tuple(ends):
+            try:
+                end.do_handshake()
+                ends.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLCertVerificationError:
+                return False
+    return True
+
+
+def test_what_is_in_the_secret_counts_for_every_replica(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("translator.kube.admission.authority.POLL", 0.02)
+
+    def bundle(server: FakeApiServer) -> str:
+        return str(server.collections[SECRETS]["smi-mesh-webhook"]["data"]["ca.crt"])
+
+    async def scene() -> None:
+        server = FakeApiServer(SECRETS)
+        async with serving(server) as api:
+            old = WebhookAuthority(api, "smi-mesh")
+            await old.load()
+            context, before = old.context(), bundle(server)
+            assert trusted_by(context, before)
+            healing = asyncio.create_task(old.heal())
+
+            server.delete(SECRETS, "smi-mesh-webhook")
+            await eventually(lambda: server.collections[SECRETS])
+            assert bundle(server) == before  # nobody else had made one
+
+            server.collections[SECRETS]["smi-mesh-webhook"]["data"] = {"ca.crt": "", "ca.key": ""}
+            await eventually(lambda: "Secret smi-mesh-webhook: ca.crt or ca.key cannot be read" in caplog.text)
+            assert trusted_by(context, before)
+
+            del server.collections[SECRETS]["smi-mesh-webhook"]
+            new = WebhookAuthority(api, "smi-mesh")
+            await new.load()
+            await eventually(lambda: trusted_by(context, bundle(server)))
+            healing.cancel()
+
+    asyncio.run(scene())
+
+
+def test_linkerds_annotation_is_its_own_where_its_injector_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.admission.linkerd.POLL", 0.02)
+    collection, _, name = LINKERD.rpartition("/")
+
+    async def scene() -> None:
+        server = FakeApiServer(collection)
+        async with serving(server) as api:
+            linkerd = Linkerd(api)
+            following = asyncio.create_task(linkerd.follow())
+            server.put(collection, name, {})
+            await eventually(lambda: linkerd.present)
+            server.delete(collection, name)
+            await eventually(lambda: not linkerd.present)
+            following.cancel()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("linkerd", [True, False])
+def test_a_pod_gets_one_sidecar_where_both_meshes_are(linkerd: bool) -> None:
+    annotations = {"linkerd.io/inject": "enabled"}
+    pod = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "web"}]}}
+
+    async def scene() -> dict[str, Any]:
+        async def namespaces(_: str) -> Mapping[str, str]:
+            return {}
+
+        app = application(Injected(), namespaces, str, lambda: linkerd)
+        review = {"request": {"uid": "1", "namespace": "shop", "object": pod}}
+        async with TestClient(TestServer(app)) as client, client.post("/inject", json=review) as answer:
+            said: dict[str, Any] = (await answer.json())["response"]
+            return said
+
+    assert ("patch" in asyncio.run(scene())) is not linkerd

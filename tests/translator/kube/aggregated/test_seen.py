@@ -69,10 +69,8 @@ def test_all_controllers_counts_together(
     scene(tmp_path, monkeypatch, answers, play)
 
 
-@pytest.mark.parametrize(("arguments", "exact"), [([], False), (["--spec-exact-discovery"], True)])
-def test_discovery_to_the_letter_is_an_option(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], exact: bool
-) -> None:
+def started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Options], Callable[[list[str]], int]]:
+    """Starts the controller's process up to where it would run; the options with which it would, and its exit code."""
     found: list[Options] = []
 
     async def run(api: Any, options: Options) -> None:
@@ -80,10 +78,48 @@ def test_discovery_to_the_letter_is_an_option(
         found.append(options)
 
     monkeypatch.setattr(process, "run", run)
-    kubeconfig = tmp_path / "config"
+    kubeconfig = folder / "config"
     kubeconfig.write_text(
         "{apiVersion: v1, kind: Config, current-context: a, clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}],"
         " users: [{name: a, user: {}}], contexts: [{name: a, context: {cluster: a, user: a}}]}"
     )
-    assert process.main(["--kubeconfig", str(kubeconfig), *arguments]) == 0
+    return found, lambda arguments: process.main(["--kubeconfig", str(kubeconfig), *arguments])
+
+
+@pytest.mark.parametrize(("arguments", "exact"), [([], False), (["--spec-exact-discovery"], True)])
+def test_discovery_to_the_letter_is_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], exact: bool
+) -> None:
+    found, start = started(tmp_path, monkeypatch)
+    assert start(arguments) == 0
     assert [options.spec_exact_discovery for options in found] == [exact]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--metrics-backend=memory", "--prometheus-url="], 0, ""),
+        (["--metrics-backend=prometheus", "--prometheus-url=http://prometheus:9090/"], 0, "http://prometheus:9090"),
+        (["--metrics-backend=prometheus", "--prometheus-url="], 2, "needs --prometheus-url too"),
+        (["--metrics-backend=prometheus", "--prometheus-url=prometheus:9090"], 2, "no http:// or https:// address"),
+        (["--metrics-backend=prometheus", "--prometheus-url=http://a:b@c"], 2, "a user or a password"),
+        (["--metrics-backend=influx"], 2, "invalid choice"),
+    ],
+)
+def test_a_prometheus_is_an_option(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    found, start = started(tmp_path, monkeypatch)
+    if code == 0:
+        assert start(arguments) == 0
+        assert [options.prometheus for options in found] == [said]
+    else:
+        with pytest.raises(SystemExit, match="2"):
+            start(arguments)
+        assert said in capsys.readouterr().err
+        assert found == []

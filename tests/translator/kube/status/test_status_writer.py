@@ -23,6 +23,7 @@ from translator.world import World
 
 SPLITS, SERVICES = "/apis/split.smi-spec.io/v1alpha4/trafficsplits", "/api/v1/services"
 GROUPS, PODS = "/apis/specs.smi-spec.io/v1alpha4/httproutegroups", "/api/v1/pods"
+UDP_ROUTES = "/apis/specs.smi-spec.io/v1alpha4/udproutes"
 WEB = "/apis/split.smi-spec.io/v1alpha4/namespaces/shop/trafficsplits/web"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 
@@ -46,6 +47,18 @@ def pod(name: str, *, sidecar: bool = True) -> dict[str, Any]:
         "spec": spec,
         "status": {"podIP": "10.1.0.9", "phase": "Running", "conditions": conditions},
     }
+
+
+class Looking:
+    """Looks and counts."""
+
+    def __init__(self, writer: StatusWriter) -> None:
+        self._look, self.looks = writer.look, 0
+
+    async def __call__(self) -> bool:
+        done = await self._look()
+        self.looks += done
+        return done
 
 
 class Controller:
@@ -79,6 +92,11 @@ class Controller:
         found: dict[str, Any] = self.server.collections[path][name].get("status", {})
         return found
 
+    def written(self) -> object:
+        """The status of shop/web as the source has it."""
+        found = self.source.smi_object(("TrafficSplit", "shop", "web"))
+        return found and found[0].status
+
     def condition(self, kind: str, path: str = SPLITS, name: str = "web") -> tuple[str, str, str]:
         (found,) = [one for one in self.status(path, name)["conditions"] if one["type"] == kind]
         return found["status"], found["reason"], found["message"]
@@ -97,7 +115,7 @@ class Controller:
 
 @asynccontextmanager
 async def controller() -> AsyncIterator[Controller]:
-    server = FakeApiServer(PODS, EVENTS, *(path for _, _, path, _ in COLLECTIONS))
+    server = FakeApiServer(PODS, EVENTS, *(one.path for one in COLLECTIONS))
     for name in ("web", "v1"):
         server.put(SERVICES, name, service(name))
     server.put(SPLITS, "web", split())
@@ -138,7 +156,7 @@ def test_a_status_is_written_once_under_our_own_name() -> None:
             )
             (body,) = [body for body in one.server.bodies if "status" in body]
             assert set(body) == {"apiVersion", "kind", "metadata", "status"}, "the spec is its author's"
-            await eventually(lambda: one.status() == next(one.source.smi_objects())[0].status)
+            await eventually(lambda: one.status() == one.written())
             await one.look()
             assert one.statuses_written() == 1
 
@@ -182,12 +200,69 @@ def test_other_controllers_sidecars_count_too() -> None:
     asyncio.run(scene())
 
 
+def test_nothing_is_looked_at_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the pods, for other controllers, nor the objects: a cluster may have tens of thousands."""
+    monkeypatch.setattr("translator.kube.status.writer.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("translator.kube.status.writer.SETTLE_SECONDS", 0.0)
+    asked = {"fresh": 0, "several": 0, "peers": 0}
+
+    def counted(name: str) -> bool:
+        asked[name] += 1
+        return True
+
+    async def peers() -> list[Progress]:
+        counted("peers")
+        return [Progress(settled=True)]
+
+    async def scene() -> None:
+        async with controller() as one:
+            writer = StatusWriter(
+                one.writer._api,
+                one.source,
+                one.reconciler,
+                fresh=lambda: counted("fresh"),
+                peers=peers,
+                several=lambda: counted("several"),
+                instance="c-1",
+            )
+            monkeypatch.setattr(writer, "look", looking := Looking(writer))
+            running = asyncio.ensure_future(writer.run())
+            await eventually(lambda: looking.looks and asked["fresh"] >= 100)
+            looks = looking.looks
+            asked.update(fresh=0, several=0, peers=0)
+            await eventually(lambda: asked["fresh"] >= 300)
+            assert (asked["several"], asked["peers"]) == (0, 0), "others are asked every other second"
+            monkeypatch.setattr("translator.kube.status.writer.PEERS_SECONDS", 0.0)
+            await eventually(lambda: asked["peers"] >= 10)
+            assert looking.looks == looks, "the others say what they said before"
+            running.cancel()
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_put_together_before_every_sidecar_was_compiled_for() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.look()
+            one.reconciler.asked(one.connected(), ("v1",))
+            one.elsewhere = [Progress(settled=True)]
+            assert not one.reconciler.settled
+            assert not await one.writer.look()
+            assert one.writer._heard == []
+
+    asyncio.run(scene())
+
+
 def test_what_is_wrong_is_said_once() -> None:
     async def scene() -> None:
         async with controller() as one:
             await one.put(SPLITS, "web", split(leaf="nowhere"))
             await one.put(GROUPS, "bad", {"metadata": {"name": "bad", "namespace": "shop"}, "spec": {"matches": "no"}})
+            udp = {"metadata": {"name": "dns", "namespace": "shop"}, "spec": {"matches": {"ports": [53]}}}
+            await one.put(UDP_ROUTES, "dns", udp)
             await one.put(PODS, "old", pod("old", sidecar=False))
+            agent = pod("agent", sidecar=False)
+            await one.put(PODS, "agent", {**agent, "spec": {**agent["spec"], "hostNetwork": True}})  # it can have none
             await one.look()
             await one.look()
             assert one.events() == [
@@ -195,7 +270,9 @@ def test_what_is_wrong_is_said_once() -> None:
                 ("Pod", "old", "NotInjected"),
                 ("TrafficSplit", "web", "ServiceNotFound"),
                 ("TrafficSplit", "web", "WeightsZero"),
+                ("UDPRoute", "dns", "UnsupportedProtocol"),
             ]
+            assert one.condition("Accepted", UDP_ROUTES, "dns")[:2] == ("False", "UnsupportedProtocol")
             assert one.condition("Accepted", GROUPS, "bad")[:2] == ("False", "Invalid")
             assert one.condition("ResolvedRefs")[:2] == ("False", "ServiceNotFound")
 
