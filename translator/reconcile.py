@@ -168,6 +168,7 @@ class Reconciler:
         self.counts = Counts()
         self.revision = 0
         """Another number after whatever changed here: who looks now and then sees by it whether to look closer."""
+        self._followers: list[set[str]] = []
         self.clock = clock
         self._compile = compile_sidecar
         self._derivations = Derivations(World.of())
@@ -199,6 +200,14 @@ class Reconciler:
             if known is not None and self._gone(known):
                 self._forget(known.pod)
         self._work.set()
+
+    def follow(self) -> set[str]:
+        """A set that takes the pod (``namespace/name``) of every sidecar of which anything changes from now on, and of
+        those there are; whoever follows empties it.
+        """
+        pods = set(self.subscribers)
+        self._followers.append(pods)
+        return pods
 
     def trust_changed(self, trust: Trust) -> None:
         """From now on sidecars are told ``trust``."""
@@ -234,7 +243,7 @@ class Reconciler:
         subscriber.issuer = issuer
         subscriber.reopened(Slot(hello, floor))
         subscriber.connected_since = datetime.now(UTC)
-        self.revision += 1
+        self._moved(pod)
         subscriber.hosts = {}
         self.asked(subscriber, hello.hosts)
         return subscriber
@@ -242,7 +251,7 @@ class Reconciler:
     def closed(self, subscriber: Subscriber) -> None:
         """The subscriber's newest stream ended."""
         subscriber.connected_since = None
-        self.revision += 1
+        self._moved(subscriber.pod)
         if self._gone(subscriber):
             self._forget(subscriber.pod)
 
@@ -262,7 +271,7 @@ class Reconciler:
         if not subscriber.slot.ack(version):
             log.warning("stray ack pod=%s version=%d", subscriber.pod, version)
         subscriber.settle()
-        self.revision += 1
+        self._moved(subscriber.pod)
 
     def nacked(self, subscriber: Subscriber, nack: Nack) -> None:
         """The sidecar refused a push and runs on with what it had."""
@@ -270,7 +279,7 @@ class Reconciler:
         reason = nack.reason[:MAX_REASON_CHARS]
         log.warning("nack pod=%s version=%d current=%d reason=%s", subscriber.pod, nack.version, nack.current, reason)
         subscriber.refused(nack, Refusal(version=nack.version, reason=reason, at=datetime.now(UTC)))
-        self.revision += 1
+        self._moved(subscriber.pod)
 
     async def run(self) -> None:
         """Recompiles what is marked, until cancelled."""
@@ -330,7 +339,7 @@ class Reconciler:
         compiled = self._guarded(key, lambda: self._derivations.root(key, of))
         if compiled is not None:
             subscriber.offer(compiled, urgent=urgent)
-            self.revision += 1
+            self._moved(key)
 
     def _gone(self, subscriber: Subscriber) -> bool:
         known = self.world is None or subscriber.pod in self.world.index.pods
@@ -339,6 +348,12 @@ class Reconciler:
     def _forget(self, pod: str) -> None:
         del self.subscribers[pod]
         self._derivations.drop(pod)
+        self._moved(pod)
+
+    def _moved(self, pod: str) -> None:
+        self.revision += 1
+        for pods in self._followers:
+            pods.add(pod)
 
 
 def _trust_of(pod: str, known: Subscriber | None) -> SidecarTrust:

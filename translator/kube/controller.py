@@ -43,7 +43,7 @@ from translator.kube.peers import Peers, complete, for_peers, read
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
 from translator.kube.status.progress import Progress
-from translator.kube.status.subscribed import progress
+from translator.kube.status.subscribed import Subscribed
 from translator.kube.status.writer import StatusWriter
 from translator.kube.tokenreview import TokenReviews
 from translator.metricsapi.asked import Asked
@@ -86,6 +86,7 @@ class Controller:
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with SMI objects and with the CA."""
         self.reconciler = Reconciler(compile_sidecar)
+        self.subscribed = Subscribed(self.reconciler)
         self.rotation = rotation
         self.roster = Roster()
         self.collector = Collector(
@@ -239,7 +240,7 @@ async def run(api: ApiServer, options: Options) -> None:
     writer = StatusWriter(
         api,
         controller.source,
-        controller.reconciler,
+        controller.subscribed,
         fresh=lambda: controller.fresh,
         peers=controller.progress_elsewhere,
         several=lambda: bool(controller.peers.others()),
@@ -293,7 +294,7 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
         return found["metadata"].get("annotations") or {}
 
     async def own_progress(_: web.Request) -> bytes:
-        return msgspec.json.encode(progress(controller.reconciler))
+        return msgspec.json.encode(controller.subscribed.progress())
 
     streams = control.control_application(
         rotation, controller.reconciler, controller.collector, controller.reviews.verify

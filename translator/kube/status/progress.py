@@ -5,7 +5,7 @@ Each controller knows its own sidecars and says so in a ``Progress``; the leader
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -59,27 +59,36 @@ class Count:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def together(parts: Iterable[Progress]) -> Mapping[Key, Count]:
-    """Of all controllers. A sidecar that is away from one and connected to another counts at the latter only."""
-    everywhere = tuple(parts)
-    connected = {pod for part in everywhere for pod in part.connected}
-    counts: dict[Key, Count] = {}
-    for part in everywhere:
+def by_object(parts: Iterable[Progress]) -> Mapping[Key, Sequence[Row]]:
+    """The rows of all of them."""
+    found: dict[Key, list[Row]] = {}
+    for part in parts:
         for row in part.rows:
-            count = counts.setdefault(key_of(row.version), Count())
-            count.concerned += row.concerned
-            version = row.version.uid, row.version.generation
-            count.versions[version] = count.versions.get(version, 0) + row.programmed
-            count.waiting += row.waiting
-            count.refused += row.refused
-        for gone in part.away:
-            if gone.pod not in connected:
-                connected.add(gone.pod)
-                for version_away in gone.objects:
-                    count = counts.setdefault(key_of(version_away), Count())
-                    count.concerned += 1
-                    count.waiting.append(f"{gone.pod} (not connected)")
-    return counts
+            found.setdefault(key_of(row.version), []).append(row)
+    return found
+
+
+def not_connected(away: Iterable[Away], *connected: Container[str]) -> Iterator[tuple[Key, str]]:
+    """Which objects wait for whom, each sidecar once; ``connected`` are the controllers'.
+
+    A sidecar that is away from one and connected to another counts at the latter only.
+    """
+    for gone in {one.pod: one for one in away if not any(one.pod in pods for pods in connected)}.values():
+        for version in gone.objects:
+            yield key_of(version), f"{gone.pod} (not connected)"
+
+
+def together(rows: Iterable[Row], missing: Sequence[str]) -> Count:
+    """What is known of one object; ``missing`` are sidecars that it concerns and of which nothing is heard."""
+    count = Count(concerned=len(missing))
+    for row in rows:
+        count.concerned += row.concerned
+        version = row.version.uid, row.version.generation
+        count.versions[version] = count.versions.get(version, 0) + row.programmed
+        count.waiting += row.waiting
+        count.refused += row.refused
+    count.waiting += missing
+    return count
 
 
 def key_of(version: ObjectVersion) -> Key:

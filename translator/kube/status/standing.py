@@ -12,10 +12,11 @@ from translator.kube.admission.decide import INJECT, wanted
 from translator.kube.source import Known, KubernetesSource
 from translator.kube.status.conditions import Standing
 from translator.kube.status.events import Remark
-from translator.kube.status.progress import Count, Progress, key_of, together
+from translator.kube.status.progress import Count, Progress, Row, by_object, key_of, not_connected, together
 from translator.kube.status.progress import Key as ObjectKey
+from translator.kube.status.subscribed import Subscribed
 from translator.kube.status.summary import summary_of
-from translator.reconcile import Reconciler
+from translator.review import Review
 from translator.scope import reachable, ways
 from translator.world import World
 
@@ -24,7 +25,6 @@ REMARKED = "v1"
 DISCOVERY = "discovery.k8s.io/v1"
 
 Findings = dict[ObjectKey, list[Finding]]
-Counts = Mapping[ObjectKey, Count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,41 +35,93 @@ class Found:
     remarks: Sequence[Remark]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Elsewhere:
+    """What other controllers said."""
+
+    rows: Mapping[ObjectKey, Sequence[Row]]
+    missing: Mapping[ObjectKey, Sequence[str]]
+    """By object, whom it waits for of whom nobody hears, wherever it was connected."""
+
+
 class Standings:
     """Remembers how all stood, since of most looks it is news of a few."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Subscribed) -> None:
+        self._own = own
         self._findings: Findings = {}
-        self._counts: Counts | None = None
+        self._elsewhere: _Elsewhere | None = None
 
     def of(
         self,
         world: World,
         source: KubernetesSource,
-        reconciler: Reconciler,
-        parts: Sequence[Progress] | None,
+        review: Review,
+        others: Sequence[Progress] | None,
         again: Iterable[ObjectKey] | None,
     ) -> Found:
-        """``parts`` are all controllers', None where not all are known. ``again`` are to be told beside those of which
-        there is news; None: all are.
+        """``others`` are the other controllers', None where not all are known. ``again`` are to be told beside those of
+        which there is news; None: all are.
         """
         findings: Findings = {}
-        said = {one for known in reconciler.subscribers.values() for one in known.findings}
-        for finding in sorted(said.union(reconciler.review.findings())):
+        for finding in sorted({*self._own.findings, *review.findings()}):
             findings.setdefault((finding.kind, finding.namespace, finding.name), []).append(finding)
         bare = list(unmeshed(world, linkerd=source.linkerd.present))
-        counts = counted(world, parts, bare) if parts is not None else None
-        news = source.smi_objects_touched()
-        if again is None or (counts is None) != (self._counts is None):
+        before, elsewhere = self._elsewhere, self._heard(world, others, bare) if others is not None else None
+        news = [*source.smi_objects_touched(), *self._own.moved]
+        self._own.moved.clear()
+        if again is None or (before is None) != (elsewhere is None):
             news = list(source.smi_objects())
         else:
-            news += [*again, *_others(self._findings, findings), *_others(self._counts or {}, counts or {})]
-        self._findings, self._counts = findings, counts
-        objects = [
-            _standing(found, findings, counts) for key in dict.fromkeys(news) if (found := source.smi_object(key))
-        ]
-        remarks = [*_about_smi(source, findings, counts), *_about_others(world, findings), *_about_bare(bare)]
-        return Found(objects=objects, remarks=remarks)
+            news += [*again, *_others(self._findings, findings)]
+        if before is not None and elsewhere is not None:
+            news += [*_others(before.rows, elsewhere.rows), *_others(before.missing, elsewhere.missing)]
+        self._findings, self._elsewhere = findings, elsewhere
+        worth = (*source.unreadable(), *findings, *sorted(self._refused()))
+        remarks = [*_about_smi(self._standing(source, worth)), *_about_others(world, findings), *_about_bare(bare)]
+        return Found(objects=list(self._standing(source, news)), remarks=remarks)
+
+    def _standing(self, source: KubernetesSource, keys: Iterable[ObjectKey]) -> Iterator[tuple[Known, Standing]]:
+        """Of those that there are, each once."""
+        for key in dict.fromkeys(keys):
+            found = source.smi_object(key)
+            if found is None:
+                continue
+            known, thing, problems = found
+            yield (
+                known,
+                Standing(
+                    uid=known.uid,
+                    generation=known.generation,
+                    summary=summary_of(thing),
+                    problems=problems,
+                    findings=tuple(self._findings.get(key, ())),
+                    count=self._count(key),
+                ),
+            )
+
+    def _refused(self) -> set[ObjectKey]:
+        """What any sidecar does not take."""
+        if self._elsewhere is None:
+            return set()
+        elsewhere = (key for key, rows in self._elsewhere.rows.items() if any(row.refused for row in rows))
+        return self._own.refused.union(elsewhere)
+
+    def _count(self, key: ObjectKey) -> Count | None:
+        """Of the sidecars that it concerns, None where that is not known now."""
+        if self._elsewhere is None:
+            return None
+        rows = (*self._own.rows(key), *self._elsewhere.rows.get(key, ()))
+        return together(rows, self._elsewhere.missing.get(key, ()))
+
+    def _heard(self, world: World, others: Sequence[Progress], bare: Iterable[Pod]) -> _Elsewhere:
+        """Pods without the sidecar that they should have are missing, too."""
+        elsewhere = {pod for part in others for pod in part.connected}
+        away = [*self._own.away, *(gone for part in others for gone in part.away)]
+        missing: dict[ObjectKey, list[str]] = {}
+        for key, text in (*not_connected(away, self._own.connected, elsewhere), *_without_sidecar(world, bare)):
+            missing.setdefault(key, []).append(text)
+        return _Elsewhere(rows=by_object(others), missing=missing)
 
 
 def _others(before: Mapping[ObjectKey, object], after: Mapping[ObjectKey, object]) -> list[ObjectKey]:
@@ -87,42 +139,17 @@ def unmeshed(world: World, *, linkerd: bool = False) -> Iterator[Pod]:
                 yield pod
 
 
-def counted(world: World, parts: Sequence[Progress], bare: Iterable[Pod]) -> Mapping[ObjectKey, Count]:
-    """Pods without the sidecar that they should have count among those that an object concerns."""
-    counts = dict(together(parts))
+def _without_sidecar(world: World, bare: Iterable[Pod]) -> Iterator[tuple[ObjectKey, str]]:
+    """Each object that concerns one of them, and what to say of that pod."""
     for pod in bare:
         found = ways(world, pod)
         for version in dependencies(world, pod, reachable(found), (way for way, _ in found)):
-            count = counts.setdefault(key_of(version), Count())
-            count.concerned += 1
-            count.waiting.append(f"{pod.meta.key} (has no sidecar)")
-    return counts
+            yield key_of(version), f"{pod.meta.key} (has no sidecar)"
 
 
-def _standing(
-    found: tuple[Known, object, tuple[str, ...]], findings: Findings, counts: Counts | None
-) -> tuple[Known, Standing]:
-    known, thing, problems = found
-    key = known.kind, known.namespace, known.name
-    standing = Standing(
-        uid=known.uid,
-        generation=known.generation,
-        summary=summary_of(thing),
-        problems=problems,
-        findings=tuple(findings.get(key, ())),
-        count=counts.get(key, Count()) if counts is not None else None,
-    )
-    return known, standing
-
-
-def _about_smi(source: KubernetesSource, findings: Findings, counts: Counts | None) -> Iterator[Remark]:
+def _about_smi(worth: Iterable[tuple[Known, Standing]]) -> Iterator[Remark]:
     """Of the few of which there is anything to say."""
-    refused = [key for key, count in (counts or {}).items() if count.refused]
-    for key in dict.fromkeys((*source.unreadable(), *findings, *refused)):
-        found = source.smi_object(key)
-        if found is None:
-            continue
-        known, standing = _standing(found, findings, counts)
+    for known, standing in worth:
         said = [("Invalid", text) for text in standing.problems]
         said += [(one.reason.value, one.message) for one in standing.findings]
         if standing.count is not None:

@@ -1,49 +1,155 @@
-"""How far this controller's own sidecars are."""
+"""How far this controller's own sidecars are, kept up to date.
+
+After every change somebody looks, and in a mesh of thousands it has moved a few: only these are gone through again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
-from translator.dependencies import ObjectVersion
-from translator.kube.status.progress import SHOWN, Away, Progress, Row
+from translator.dependencies import NONE, ObjectVersion
+from translator.findings import Finding
+from translator.kube.status.progress import SHOWN, Away, Key, Progress, Row, key_of
 from translator.reconcile import Reconciler, Subscriber
 
 
-def progress(reconciler: Reconciler) -> Progress:
-    """Of one controller."""
-    subscribers = reconciler.subscribers.values()
-    here = [known for known in subscribers if known.connected_since is not None]
-    return Progress(
-        settled=reconciler.settled,
-        connected=tuple(sorted(known.pod for known in here)),
-        rows=tuple(_rows(here)),
-        away=tuple(
-            Away(pod=known.pod, objects=tuple(sorted(known.objects)))
-            for known in subscribers
-            if known.connected_since is None and known.objects
-        ),
-    )
+class _Share(NamedTuple):
+    """What one sidecar adds. Its newest config is of ``objects``; ``behind`` are those that it does not run on yet."""
+
+    connected: bool = False
+    objects: frozenset[ObjectVersion] = NONE
+    behind: frozenset[ObjectVersion] = NONE
+    refuses: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(cls, known: Subscriber) -> _Share:
+        if known.connected_since is None:
+            return cls(objects=known.objects, findings=known.findings)
+        behind = known.objects - known.programmed if known.programmed != known.objects else NONE
+        refuses = known.refuses.reason if behind and known.refuses is not None else None
+        return cls(True, known.objects, behind, refuses, known.findings)
 
 
-def _rows(here: Iterable[Subscriber]) -> Iterable[Row]:
-    # Most sidecars depend on what many others depend on: they are gone through by the set and not by the object.
-    known_by_set: dict[frozenset[ObjectVersion], list[Subscriber]] = {}
-    for known in here:
-        if known.objects:
-            known_by_set.setdefault(known.objects, []).append(known)
-    concerned: dict[ObjectVersion, int] = {}
-    others: dict[ObjectVersion, list[Subscriber]] = {}
-    for objects, several in known_by_set.items():
-        behind = [known for known in several if known.programmed != objects]
-        for version in objects:
-            concerned[version] = concerned.get(version, 0) + len(several)
-            others.setdefault(version, []).extend(known for known in behind if version not in known.programmed)
-    for version, count in concerned.items():
-        refusals = ((known.pod, known.refuses.reason) for known in others[version] if known.refuses is not None)
-        yield Row(
-            version=version,
-            concerned=count,
-            programmed=count - len(others[version]),
-            waiting=tuple(known.pod for known in others[version] if known.refuses is None)[:SHOWN],
-            refused=tuple(refusals)[:SHOWN],
+_NOTHING = _Share()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One version of one object. ``behind`` are pods and why they refuse; most only wait."""
+
+    concerned: int = 0
+    behind: dict[str, str | None] = field(default_factory=dict)
+
+
+class Subscribed:
+    """One controller's, as of the last ``look``."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self.reconciler = reconciler
+        self._due = reconciler.follow()
+        self._shares: dict[str, _Share] = {}
+        self._tallies: dict[Key, dict[ObjectVersion, _Tally]] = {}
+        self._connected: dict[str, None] = {}
+        self._away: dict[str, Away] = {}
+        self._refused: dict[str, frozenset[ObjectVersion]] = {}
+        self._findings: Counter[Finding] = Counter()
+        self.moved: set[Key] = set()
+        """The objects of which the rows are other than when this was emptied."""
+
+    @property
+    def connected(self) -> Set[str]:
+        """Pods."""
+        return self._connected.keys()
+
+    @property
+    def away(self) -> tuple[Away, ...]:
+        """Sidecars that were connected once."""
+        return tuple(self._away.values())
+
+    @property
+    def refused(self) -> set[Key]:
+        """The objects that any sidecar does not take."""
+        return {key_of(version) for versions in self._refused.values() for version in versions}
+
+    @property
+    def findings(self) -> Set[Finding]:
+        """What compiling for them has found, each once."""
+        return self._findings.keys()
+
+    def look(self) -> None:
+        """Goes through those that have moved."""
+        while self._due:
+            pod = self._due.pop()
+            known, before = self.reconciler.subscribers.get(pod), self._shares.pop(pod, _NOTHING)
+            share = _Share.of(known) if known is not None else _NOTHING
+            if known is not None:
+                self._shares[pod] = share
+            if share != before:
+                self._take(pod, before, share)
+
+    def rows(self, key: Key) -> Iterator[Row]:
+        """Of one object, a row for each version of it that anybody runs on or should."""
+        for version, tally in self._tallies.get(key, {}).items():
+            behind = tally.behind.items()
+            refused = ((pod, reason) for pod, reason in behind if reason is not None)
+            yield Row(
+                version=version,
+                concerned=tally.concerned,
+                programmed=tally.concerned - len(behind),
+                waiting=tuple(islice((pod for pod, reason in behind if reason is None), SHOWN)),
+                refused=tuple(islice(refused, SHOWN)),
+            )
+
+    def progress(self) -> Progress:
+        """All of it, for other controllers."""
+        self.look()
+        return Progress(
+            settled=self.reconciler.settled,
+            connected=tuple(sorted(self.connected)),
+            rows=tuple(row for key in self._tallies for row in self.rows(key)),
+            away=self.away,
         )
+
+    def _take(self, pod: str, before: _Share, share: _Share) -> None:
+        """``share`` instead of ``before``."""
+        self._findings.update(share.findings)
+        self._findings.subtract(before.findings)
+        for one in before.findings:
+            if not self._findings[one]:
+                del self._findings[one]
+        for kept in (self._connected, self._away, self._refused):
+            kept.pop(pod, None)
+        if share.connected:
+            self._connected[pod] = None
+        elif share.objects:
+            self._away[pod] = Away(pod=pod, objects=tuple(sorted(share.objects)))
+        if share.refuses is not None:
+            self._refused[pod] = share.behind
+        old, new = (one.objects if one.connected else NONE for one in (before, share))
+        again = share.behind if share.refuses != before.refuses else share.behind - before.behind
+        for version in new - old:
+            self._tally(version).concerned += 1
+        for version in before.behind - share.behind:
+            del self._tally(version).behind[pod]
+        for version in again:
+            self._tally(version).behind[pod] = share.refuses
+        for version in old - new:
+            self._leave(version)
+
+    def _tally(self, version: ObjectVersion) -> _Tally:
+        key = key_of(version)
+        self.moved.add(key)
+        return self._tallies.setdefault(key, {}).setdefault(version, _Tally())
+
+    def _leave(self, version: ObjectVersion) -> None:
+        tally, key = self._tally(version), key_of(version)
+        tally.concerned -= 1
+        if not tally.concerned:
+            del self._tallies[key][version]
+        if not self._tallies[key]:
+            del self._tallies[key]

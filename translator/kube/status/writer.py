@@ -20,8 +20,7 @@ from translator.kube.status.conditions import status_of
 from translator.kube.status.events import Remark, Said, event_of, path_of
 from translator.kube.status.progress import Progress
 from translator.kube.status.standing import Standings
-from translator.kube.status.subscribed import progress
-from translator.reconcile import Reconciler
+from translator.kube.status.subscribed import Subscribed
 
 SETTLE_SECONDS: Final = 0.25
 """After a change, before the first look: sidecars acknowledge within some milliseconds."""
@@ -49,26 +48,26 @@ Peers = Callable[[], Awaitable[Sequence[Progress] | None]]
 
 
 class StatusWriter:
-    """``fresh`` tells whether the reconciler's world is what ``source`` has, ``several`` whether there are other
-    controllers; ``peers`` asks these, None if not all answered. ``instance`` is this controller's pod.
+    """``own`` are this controller's sidecars, ``fresh`` tells whether their world is what ``source`` has, ``several``
+    whether there are other controllers; ``peers`` asks these, None if not all answered. ``instance`` is our pod.
     """
 
     def __init__(
         self,
         api: ApiServer,
         source: KubernetesSource,
-        reconciler: Reconciler,
+        own: Subscribed,
         *,
         fresh: Callable[[], bool],
         peers: Peers,
         several: Callable[[], bool],
         instance: str,
     ) -> None:
-        self._api, self._source, self._reconciler = api, source, reconciler
+        self._api, self._source, self._own, self._reconciler = api, source, own, own.reconciler
         self._fresh, self._peers, self._several, self._instance = fresh, peers, several, instance
         self._said = Said()
         self._complaints: set[str] = set()
-        self._standings = Standings()
+        self._standings = Standings(own)
         self._heard: Sequence[Progress] | None = None
         """What the other controllers said at the last look."""
         self._written: list[ObjectKey] = []
@@ -109,16 +108,15 @@ class StatusWriter:
         world = self._reconciler.world
         if world is None or not self._reconciler.settled:
             return False
-        own = progress(self._reconciler)
         others = await self._peers()
-        if not self._fresh() or self._reconciler.world is not world:
+        if not self._fresh() or self._reconciler.world is not world or not self._reconciler.settled:
             return False
-        parts = None if others is None else [own, *others]
-        if parts is not None and not all(part.settled for part in parts):
+        if others is not None and not all(part.settled for part in others):
             return False
+        self._own.look()
         self._heard = others
         again, self._whole = None if self._whole else self._written, False
-        found = self._standings.of(world, self._source, self._reconciler, parts, again)
+        found = self._standings.of(world, self._source, self._reconciler.review, others, again)
         gate = asyncio.Semaphore(AT_ONCE)
         now = datetime.now(UTC)
         stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,6 +17,7 @@ from proxy.contract.messages import Hello
 from translator.compiler import compile_sidecar
 from translator.kube.source import COLLECTIONS, KubernetesSource
 from translator.kube.status.progress import Progress
+from translator.kube.status.subscribed import Subscribed
 from translator.kube.status.writer import StatusWriter
 from translator.reconcile import Reconciler, Subscriber
 from translator.world import World
@@ -125,7 +126,7 @@ async def controller() -> AsyncIterator[Controller]:
         found.writer = StatusWriter(
             api,
             found.source,
-            found.reconciler,
+            Subscribed(found.reconciler),
             fresh=lambda: found.source.synced,
             peers=lambda: asyncio.sleep(0, found.elsewhere),
             several=lambda: False,
@@ -219,7 +220,7 @@ def test_nothing_is_looked_at_while_nothing_changes(monkeypatch: pytest.MonkeyPa
             writer = StatusWriter(
                 one.writer._api,
                 one.source,
-                one.reconciler,
+                Subscribed(one.reconciler),
                 fresh=lambda: counted("fresh"),
                 peers=peers,
                 several=lambda: counted("several"),
