@@ -12,12 +12,11 @@ import gc
 import json
 import logging
 import os
-import socket
 import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ ROOT: Final = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from apiserver import FakeApiServer  # noqa: E402
+from ports import free_port  # noqa: E402
 
 from smi.sources.apiserver import Access, ApiServer  # noqa: E402
 from translator.identity.authority import BUNDLE, ISSUER, ISSUER_KEY, Authority  # noqa: E402
@@ -48,6 +48,8 @@ PATHS: Final = {one.kind: one.path for one in COLLECTIONS}
 PER_NAMESPACE: Final = 20
 ENDPOINTS: Final = 3
 READY_SECONDS: Final = 120.0
+PORTS: Final = ("control_port", "webhook_port", "metrics_port", "admin_port")
+"""Of ``Options``."""
 
 Object = dict[str, Any]
 
@@ -120,7 +122,8 @@ class Plane:
         self.server = _filled(services)
         self.services = services
         self.authority = Authority.create(folder)
-        self.options = replace(Options(folder=folder / "run"), **_ports())
+        ports: dict[str, Any] = {name: free_port() for name in PORTS}
+        self.options = replace(Options(folder=folder / "run"), **ports)
         self.process: asyncio.subprocess.Process
         self._generation = 1
         files = {name: (folder / "ca" / name).read_bytes() for name in (BUNDLE, ISSUER, ISSUER_KEY)}
@@ -155,6 +158,10 @@ class Plane:
         """Memory of the controller in MB, shared pages by their share."""
         lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+    async def ready(self) -> bool:
+        """What the controller says of itself; raises aiohttp.ClientError as long as it says nothing."""
+        return bool(await self.page("/readyz"))
 
     async def page(self, path: str) -> bytes:
         """One of the admin port's."""
@@ -191,12 +198,12 @@ async def plane(services: int, pods: list[tuple[str, str, str]]) -> AsyncIterato
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        options = {name: getattr(found.options, name) for name in _ports()} | {"folder": str(found.options.folder)}
+        options = {name: getattr(found.options, name) for name in PORTS} | {"folder": str(found.options.folder)}
         found.process = await asyncio.create_subprocess_exec(
             sys.executable, __file__, f"http://127.0.0.1:{runner.addresses[0][1]}", json.dumps(options)
         )
         try:
-            await _ready(found)
+            await until_ready("the controller", found.process, found.ready, READY_SECONDS)
             yield found
         finally:
             found.process.terminate()
@@ -205,18 +212,19 @@ async def plane(services: int, pods: list[tuple[str, str, str]]) -> AsyncIterato
             await runner.cleanup()
 
 
-async def _ready(found: Plane) -> None:
-    until = asyncio.get_running_loop().time() + READY_SECONDS
+async def until_ready(
+    what: str, process: asyncio.subprocess.Process, ready: Callable[[], Awaitable[bool]], seconds: float
+) -> None:
+    """Asks ``ready`` until it says so; a process that has ended, or takes longer, ends us."""
+    until = asyncio.get_running_loop().time() + seconds
     while True:
-        if found.process.returncode is not None:
-            raise SystemExit(f"the controller ended with {found.process.returncode}")
-        try:
-            if await found.page("/readyz"):
+        if process.returncode is not None:
+            raise SystemExit(f"{what} ended with {process.returncode}")
+        with suppress(aiohttp.ClientError):
+            if await ready():
                 return
-        except aiohttp.ClientError:
-            pass
         if asyncio.get_running_loop().time() > until:
-            raise SystemExit("the controller does not become ready")
+            raise SystemExit(f"{what} does not become ready")
         await asyncio.sleep(0.1)
 
 
@@ -243,16 +251,6 @@ def _filled(services: int) -> FakeApiServer:
 def _place(path: str) -> tuple[str, str]:
     collection, _, name = path.rpartition("/")
     return collection, name
-
-
-def _ports() -> dict[str, Any]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    names = ("control_port", "webhook_port", "metrics_port", "admin_port")
-    try:
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    finally:
-        for one in sockets:
-            one.close()
 
 
 async def _control(url: str, options: Options) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ import aiohttp
 import msgspec
 
 from benchmarks.gauges import private_dirty, pss
-from benchmarks.plane import ROOT, Plane
+from benchmarks.peers.processes import free_port
+from benchmarks.plane import ROOT, Plane, until_ready
 from benchmarks.swarm import Pod
 from proxy.contract.config import Control, File, Listeners, Sidecar, TlsFiles
 from translator.kube.names import AUDIENCE
@@ -58,7 +59,7 @@ async def memory_of_sidecars(of: Plane, pods: Sequence[Pod]) -> dict[str, list[f
         async with AsyncExitStack() as stack, aiohttp.ClientSession() as session:
             sidecars = [await stack.enter_async_context(_running(of, pod, Path(folder, pod.name))) for pod in pods]
             for one, pod in zip(sidecars, pods, strict=True):
-                await _ready(one, session)
+                await until_ready("a sidecar", one.process, partial(_ready, one, session), START_SECONDS)
                 await _ask(one, pod.hosts, session)
             await asyncio.sleep(REST)
             pids = [one.process.pid for one in sidecars]
@@ -117,7 +118,7 @@ def _prepared(of: Plane, pod: Pod, folder: Path, ports: tuple[int, int, int]) ->
 
 @asynccontextmanager
 async def _running(of: Plane, pod: Pod, folder: Path) -> AsyncIterator[Running]:
-    ports = _free_ports()
+    ports = free_port(), free_port(), free_port()
     command = [sys.executable, "-P", "-m", "proxy", "--config", str(_prepared(of, pod, folder, ports))]
     process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
@@ -133,20 +134,9 @@ async def _running(of: Plane, pod: Pod, folder: Path) -> AsyncIterator[Running]:
                 await process.wait()
 
 
-async def _ready(one: Running, session: aiohttp.ClientSession) -> None:
-    until = asyncio.get_running_loop().time() + START_SECONDS
-    while True:
-        if one.process.returncode is not None:
-            raise SystemExit(f"a sidecar ended with {one.process.returncode}")
-        try:
-            async with session.get(f"http://{HOST}:{one.admin}/ready") as answer:
-                if answer.status == 200:
-                    return
-        except aiohttp.ClientError:
-            pass
-        if asyncio.get_running_loop().time() > until:
-            raise SystemExit("a sidecar does not become ready")
-        await asyncio.sleep(0.1)
+async def _ready(one: Running, session: aiohttp.ClientSession) -> bool:
+    async with session.get(f"http://{HOST}:{one.admin}/ready") as answer:
+        return answer.status == 200
 
 
 async def _ask(one: Running, hosts: Sequence[str], session: aiohttp.ClientSession) -> None:
@@ -161,13 +151,3 @@ async def _ask(one: Running, hosts: Sequence[str], session: aiohttp.ClientSessio
         known = len((await answer.json())["hosts"])
     if known != len(hosts):
         raise SystemExit(f"a sidecar that asked for {len(hosts)} names knows {known}")
-
-
-def _free_ports() -> tuple[int, int, int]:
-    sockets = [socket.create_server((HOST, 0)) for _ in range(3)]
-    try:
-        first, second, third = (one.getsockname()[1] for one in sockets)
-        return first, second, third
-    finally:
-        for one in sockets:
-            one.close()

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import cycle
 from typing import Any, Self, cast
 
 import uvloop
 from eventually import eventually
 from msgspec.structs import replace
+from ports import free_port
 
 from proxy.contract.config import (
     Backend,
@@ -52,18 +50,6 @@ def play(scene: Coroutine[Any, Any, None]) -> None:
     """Run a test on the loop the sidecar runs on."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scene)
-
-
-def free_port() -> int:
-    """A port where nobody listens, from below those that outgoing connections take for themselves."""
-    while True:
-        with socket.socket() as sock:
-            port = next(_PORTS)
-            if sock.connect_ex((HOST, port)) != 0:
-                return port
-
-
-_PORTS = cycle(random.Random(os.getpid()).sample(range(10240, 30000), 4000))
 
 
 class End(asyncio.Protocol):

@@ -22,7 +22,7 @@ import yaml
 from flagger import DURATION, SUCCESS_RATE, asked
 from localmesh import LocalMesh, deployment, service, until
 from metricsworld import V2, counts, served, status_of
-from wire import free_port
+from ports import free_port
 
 from manifests import installation
 from proxy.prometheus import BOUNDS as BUCKETS

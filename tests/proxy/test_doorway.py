@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 from pair import contexts_of
-from wire import HOST, free_port
+from ports import free_port
+from wire import HOST
 
 from proxy import doorway
 from proxy.contract.config import (

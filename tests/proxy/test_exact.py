@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from wire import OK, App, End, Playing, free_port, play, playing, split, to
+from ports import free_port
+from wire import OK, App, End, Playing, play, playing, split, to
 
 from proxy.contract.config import Endpoint, HttpMatch
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from eventually import eventually
-from wire import OK, Answered, App, End, Playing, free_port, gone, play, playing, split, to
+from ports import free_port
+from wire import OK, Answered, App, End, Playing, gone, play, playing, split, to
 
 from proxy.contract.config import Config, Endpoint
 from proxy.http1.client import ClientConnection, open_connection

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import stat
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from enrolling import LIFETIME, NOBODY, WEB, Clock, Pod, controller, identity_of
 from eventually import eventually
 from hypothesis import given
 from hypothesis import strategies as st
+from ports import free_port
 
 from proxy.contract.spiffe import Peer
 from proxy.errors import SettingsError
@@ -125,9 +125,7 @@ def test_while_the_controller_is_away_the_last_good_stays_and_attempts_go_on(pod
 
 def test_a_sidecar_that_starts_first_waits_for_its_controller(pod: Pod, authority: Authority) -> None:
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            port = reserved.getsockname()[1]
-        clock = Clock()
+        port, clock = free_port(), Clock()
         identity = identity_of(pod, msgspec.structs.replace(NOBODY, port=port), clock)
         running = asyncio.create_task(identity.run())
         try:

@@ -19,7 +19,7 @@ import pytest
 import uvloop
 from eventually import eventually
 from kubelet import HERE, application, kubelet, says
-from wire import free_port
+from ports import free_port
 
 from proxy.contract.config import File, Listeners, Probe
 from proxy.contract.config import Sidecar as Settings

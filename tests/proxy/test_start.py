@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from enrolling import Clock, Pod, controller, run
 from eventually import eventually
-from wire import HOST, free_port
+from ports import free_port
+from wire import HOST
 
 from proxy import awaiting
 from proxy.contract.config import File, Listeners

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from control import Applied, contexts, listening, sidecar, wire
 from eventually import eventually
 from msgspec.structs import replace
+from ports import free_port
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Counted, Hello, Observe
@@ -177,8 +177,7 @@ class Mesh:
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
         self.counters = Counters()
-        with socket.create_server(("127.0.0.1", 0)) as bound:
-            self.port: int = bound.getsockname()[1]
+        self.port = free_port()
 
     def request(self, count: int) -> None:
         for _ in range(count):

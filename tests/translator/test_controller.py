@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from control import ACCOUNT, NAMESPACE, Applied, contexts, sidecar, subscribed
 from eventually import eventually
+from ports import free_port
 
 from smi.meta import Meta
 from smi.workloads import Pod
@@ -47,11 +48,6 @@ spec:
   - {service: web, weight: WEIGHT}
   - {service: web-v2, weight: 1}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])
 
 
 class Mesh:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import aiohttp
 import pytest
 from apiserver import FakeApiServer, serving
 from eventually import eventually
+from ports import free_port
 
 from proxy.contract.config import Control
 from proxy.contract.messages import Ack, Hello, Push, decode_down, encode
@@ -64,14 +64,6 @@ def service(name: str, **selector: str) -> dict[str, Any]:
 def split(**weights: str | int) -> dict[str, Any]:
     backends = [{"service": name, "weight": weight} for name, weight in weights.items()]
     return {"metadata": {"name": "s", "namespace": "shop"}, "spec": {"service": "web", "backends": backends}}
-
-
-def free_ports() -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 class Cluster:
@@ -145,7 +137,7 @@ async def cluster(folder: Path) -> AsyncIterator[Cluster]:
         server.put(collection, name, {"webhooks": [{"name": "w", "clientConfig": {}}]})
     server.put("/api/v1/namespaces", "shop", {"metadata": {"annotations": {"smi-mesh.io/inject": "enabled"}}})
     server.answers[REVIEWS] = {"status": {"authenticated": True, "audiences": ["identity.smi-mesh.io"], "user": USER}}
-    control, webhook, metrics, admin = free_ports()
+    control, webhook, metrics, admin = (free_port() for _ in range(4))
     options = Options(folder=folder, control_port=control, webhook_port=webhook, metrics_port=metrics, admin_port=admin)
     async with serving(server) as api:
         task = asyncio.create_task(run(api, options))

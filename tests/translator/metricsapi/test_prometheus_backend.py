@@ -18,8 +18,8 @@ from fakeprometheus import FakePrometheus, fake_prometheus
 from hypothesis import given
 from hypothesis import strategies as st
 from metricsworld import ROOT, V1, V2, WORLD, Answer, Body, Client, counts, observed_of, served, shops, status_of
+from ports import free_port
 from promql import histogram_quantile
-from wire import free_port
 
 from proxy.contract.report import bucket_of
 from proxy.prometheus import BOUNDS as BUCKETS

@@ -12,7 +12,7 @@ from aiohttp import web
 from apiserver import FakeApiServer, serving
 from fakeprometheus import fake_prometheus
 from metricsworld import V2, counts, shops
-from wire import free_port
+from ports import free_port
 
 from translator.identity.rotation import Rotation
 from translator.identity.wanted import IdentityOptions
