@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from sys import intern
 
 import msgspec
 
@@ -259,7 +258,7 @@ class Reconciler:
         """Takes hosts into a sidecar's scope; what cannot be a host name is passed over."""
         for host in filter(is_host, hosts):
             subscriber.hosts.pop(host, None)
-            subscriber.hosts[intern(host)] = None
+            subscriber.hosts[host] = None  # not interned: some thousand names more and that table of all texts doubles
         while len(subscriber.hosts) > MAX_HOSTS:
             del subscriber.hosts[next(iter(subscriber.hosts))]
         self._asked[subscriber.pod] = None
