@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Hello, Nack, Push, difference
-from proxy.contract.patch import digest
+from proxy.contract.patch import DIGEST_BYTES, digest
 
 _T = TypeVar("_T")
 
@@ -91,7 +91,7 @@ class Slot:
         self.compact = hello.compact
         """Whether the sidecar understands what is."""
         # Of the Hello no more than that: the hosts in it are kept elsewhere.
-        self._known = told, hello.digest
+        self._known = told, hello.digest[: 2 * DIGEST_BYTES]
         self._pace = Pace()
         self._urgent = False
         self._answered = 0.0

@@ -24,11 +24,11 @@ from proxy.contract.config import Config, Trust, spiffe_id
 from proxy.contract.messages import Hello, Nack
 from smi.workloads import Pod
 from translator.compiler import Compiled
-from translator.dependencies import ObjectVersion
+from translator.dependencies import NONE, ObjectVersion
 from translator.derived import Derivations
 from translator.findings import Finding
 from translator.identity.rollout import SidecarTrust
-from translator.publish import Slot
+from translator.publish import Slot, same
 from translator.review import Review
 from translator.world import Read, World
 
@@ -95,9 +95,9 @@ class Subscriber:
         self.connected_since: datetime | None = None
         self.refusal: Refusal | None = None
         self.findings: tuple[Finding, ...] = ()
-        self.objects: frozenset[ObjectVersion] = frozenset()
+        self.objects: frozenset[ObjectVersion] = NONE
         """What its newest config is made of."""
-        self.programmed: frozenset[ObjectVersion] = frozenset()
+        self.programmed: frozenset[ObjectVersion] = NONE
         """What the config that it acknowledged is made of."""
         self._objects: dict[int, frozenset[ObjectVersion]] = {}
 
@@ -115,31 +115,41 @@ class Subscriber:
             self._objects[self.slot.desired.version] = compiled.objects
         self.settle()
 
-    def refused(self, nack: Nack, refusal: Refusal) -> None:
-        """It stays with what it had, or with what is not known here."""
+    def refused(self, nack: Nack, refusal: Refusal) -> bool:
+        """It stays with what it had, or with what is not known here. False if nothing like that was sent."""
         before = self.slot.desired
+        if not self.slot.nack(nack):
+            return False  # nor must it give another reason for what it refused before
         self.refusal = refusal
-        self.slot.nack(nack)
         if before is not None and self.slot.desired is not None and before.version in self._objects:
             self._objects[self.slot.desired.version] = self._objects[before.version]
         if self.slot.acknowledged is None:
-            self.programmed = frozenset()
+            self.programmed = NONE
         self.settle()
+        return True
 
     def settle(self) -> None:
         """After the slot changed: what is in force, and its stream looks again."""
         slot = self.slot
         if slot.acknowledged is not None:
             self.acknowledged = slot.acknowledged
-            self.programmed = self._objects.get(slot.acknowledged.version, self.programmed)
+            if slot.desired is not None and same(slot.desired, slot.acknowledged):
+                # There and back again, before the way there was sent: then nothing is, and what is wanted is in force.
+                self.programmed = self.objects
+            else:
+                self.programmed = self._objects.get(slot.acknowledged.version, self.programmed)
         kept = {one.version for one in (slot.acknowledged, slot.in_flight, slot.desired) if one is not None}
         self._objects = {version: objects for version, objects in self._objects.items() if version in kept}
         self.wake()
 
     def reopened(self, slot: Slot) -> None:
-        """A new stream, whose sidecar may have been told things by another controller meanwhile."""
+        """A new stream, whose sidecar may have been told things by another controller meanwhile, or have begun anew
+        with nothing: what it runs on is not known until its ``Hello`` is compared with what it should, or it has
+        acknowledged that.
+        """
         self.slot = slot
         self._objects = {}
+        self.programmed = NONE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -268,16 +278,19 @@ class Reconciler:
         """The sidecar put a push in force."""
         self.counts.acks += 1
         if not subscriber.slot.ack(version):
-            log.warning("stray ack pod=%s version=%d", subscriber.pod, version)
+            log.debug("stray ack pod=%s version=%d", subscriber.pod, version)
+            return
         subscriber.settle()
         self._moved(subscriber.pod)
 
     def nacked(self, subscriber: Subscriber, nack: Nack) -> None:
         """The sidecar refused a push and runs on with what it had."""
         self.counts.nacks += 1
-        reason = nack.reason[:MAX_REASON_CHARS]
+        reason = one_line(nack.reason[:MAX_REASON_CHARS])
+        if not subscriber.refused(nack, Refusal(version=nack.version, reason=reason, at=datetime.now(UTC))):
+            log.debug("stray nack pod=%s version=%d", subscriber.pod, nack.version)
+            return
         log.warning("nack pod=%s version=%d current=%d reason=%s", subscriber.pod, nack.version, nack.current, reason)
-        subscriber.refused(nack, Refusal(version=nack.version, reason=reason, at=datetime.now(UTC)))
         self._moved(subscriber.pod)
 
     async def run(self) -> None:
@@ -353,6 +366,11 @@ class Reconciler:
         self.revision += 1
         for pods in self._followers:
             pods.add(pod)
+
+
+def one_line(text: str) -> str:
+    """What a sidecar says must not look like lines of our own."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
 
 
 def _trust_of(pod: str, known: Subscriber | None) -> SidecarTrust:

@@ -21,7 +21,7 @@ from proxy.contract.spiffe import Peer
 from translator import websocket
 from translator.collect import Collector, Intake
 from translator.publish import Slot
-from translator.reconcile import Reconciler, Subscriber, nobody
+from translator.reconcile import MAX_REASON_CHARS, Reconciler, Subscriber, nobody, one_line
 
 MAX_FRAME_BYTES: Final = 1 << 20
 """Largest message from a sidecar: a Hello with 1,024 hosts of 253 characters is a quarter of it."""
@@ -288,7 +288,7 @@ class Stream(asyncio.BufferedProtocol):
         subscriber = self._streams.reconciler.opened(self.pod, self._peer.identity, hello, self._peer.issuer)
         subscriber.wake = self.pump
         self._subscriber, self._slot = subscriber, subscriber.slot
-        log.info("stream open pod=%s version=%d build=%s", self.pod, hello.version, hello.build[:40])
+        log.info("stream open pod=%s version=%d build=%s", self.pod, hello.version, one_line(hello.build[:40]))
         if hello.reports:
             self._write(websocket.BINARY, encode(Observe(seconds=self._streams.collector.interval)))
 
@@ -315,7 +315,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport.write(websocket.frame(opcode, payload))
 
     def _refuse(self, reason: str, code: int) -> None:
-        log.warning("stream ended pod=%s reason=%s", self.pod, reason)
+        log.warning("stream ended pod=%s reason=%s", self.pod, one_line(reason[:MAX_REASON_CHARS]))
         self.close(code)
 
     def _drop(self, reason: str) -> None:

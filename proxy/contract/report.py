@@ -41,6 +41,11 @@ are failures."""
 MAX_CLASSES = 16
 """Counts that a cell may have: room for what is appended, and a bound."""
 
+MAX_REQUESTS = 1 << 40
+MAX_MICROSECONDS = 1 << 53
+"""What one cell may count: ten days of a million requests a second, 285 years of waiting. Sums stop there as well: they
+are packed again, and what does not fit into 64 bits cannot be."""
+
 MAX_LABELS = 4096
 """Characters of all labels of one series: a SPIFFE ID may have 2,048, names have 253."""
 
@@ -157,6 +162,8 @@ def check(cell: bytes) -> None:
     requests = sum(numbers[1:first])
     if min(numbers) < 0 or sum(numbers[first + 1 :: 2]) >= BUCKETS or sum(numbers[first + 2 :: 2]) != requests:
         raise ValueError("a cell contradicts itself")
+    if requests > MAX_REQUESTS or numbers[first] > MAX_MICROSECONDS:
+        raise ValueError("a cell counts more than there can be")
 
 
 def unpack(cell: bytes) -> Cell:
@@ -197,8 +204,10 @@ class Sum:
         return sum(self.classes)
 
     def packed(self) -> bytes:
-        """The cell that counts the same."""
-        return pack(self.classes, self.microseconds, self.histogram)
+        """The cell that counts the same, or as much as a cell may."""
+        histogram = {bucket: min(count, MAX_REQUESTS) for bucket, count in self.histogram.items()}
+        classes = [min(count, MAX_REQUESTS) for count in self.classes]
+        return pack(classes, min(self.microseconds, MAX_MICROSECONDS), histogram)
 
 
 def shared_out(packed: bytes, parts: int) -> list[bytes]:

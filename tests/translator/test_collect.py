@@ -16,7 +16,7 @@ from ports import free_port
 
 from proxy.contract.config import Config
 from proxy.contract.messages import Counted, Hello, Observe
-from proxy.contract.report import MAX_LABELS, Labels, Report, Row, pack, unpack
+from proxy.contract.report import MAX_LABELS, MAX_MICROSECONDS, MAX_REQUESTS, Labels, Report, Row, pack, unpack
 from proxy.counters import Counters
 from proxy.reporting import Reporter
 from proxy.subscribe import Subscription
@@ -64,6 +64,24 @@ def test_a_report_is_counted_and_acknowledged() -> None:
     assert intake.take(report(2, Row(0, cell(4)), Row(1, cell(1)))) == Counted(sequence=2)
     assert office.counted() == {"shop/web:80": 7, "shop/api:80": 3}
     assert (office.collector.counts.reports, office.collector.counts.rows) == (2, 4)
+
+
+def test_of_the_largest_counts_any_number_can_be_put_together() -> None:
+    """What is put together is packed again; if that failed it would end the controller, for all sidecars."""
+    office = Office()
+    intake = office.collector.intake(POD)
+    most = pack([0, MAX_REQUESTS, 0, 0, 0], MAX_MICROSECONDS, {1: MAX_REQUESTS})
+    inside = Labels(direction="inbound", destination="80")
+    for sequence in range(1, 5000):
+        rows = tuple(Row(number, most, replace(inside, peer=str(number))) for number in range(2))
+        assert intake.take(report(sequence, Row(2, most, WEB), *rows)) == Counted(sequence=sequence)
+    assert office.collector.counts.refused == 0
+    office.now += 120.0
+    for _ in office.collector.tidy({POD}):
+        pass
+    assert office.counted() == {"shop/web:80": MAX_REQUESTS, "80": 2 * MAX_REQUESTS}
+    (received,) = office.collector.window(KEPT_SECONDS).received()
+    assert [unpack(one).microseconds for one in received.cells] == [MAX_MICROSECONDS]
 
 
 def test_the_same_report_on_another_stream_is_only_acknowledged() -> None:
@@ -125,6 +143,8 @@ LONG = Labels(direction="outbound", destination="x" * MAX_LABELS)
         (report(1, Row(0, cell(), LONG)), "are too long"),
         (report(1, Row(0, b"", WEB)), "cannot be read"),
         (report(1, Row(0, pack([0, 2, 0, 0, 0], 0, {1: 1}), WEB)), "contradicts itself"),
+        (report(1, Row(0, cell(MAX_REQUESTS + 1), WEB)), "more than there can be"),
+        (report(1, Row(0, pack([0, 1, 0, 0, 0], MAX_MICROSECONDS + 1, {1: 1}), WEB)), "more than there can be"),
         (report(1, Row(0, b"\0" * (MAX_CELL_BYTES + 1), WEB)), "too large"),
         (report(0), "no number"),
         (report(1, epoch=""), "no epoch"),

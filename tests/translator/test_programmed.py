@@ -82,6 +82,51 @@ def test_another_generation_that_changes_no_config_is_in_force_at_once() -> None
     assert sidecar.generations == [2]
 
 
+def test_what_is_changed_back_before_it_was_sent_is_in_force() -> None:
+    """Nothing is sent then, so nothing will be acknowledged."""
+    sidecar = Sidecar()
+    sidecar.offered(1, generation=1)
+    sidecar.acks(sidecar.sent())
+    sidecar.offered(2, generation=2)
+    sidecar.offered(1, generation=3)
+    assert sidecar.subscriber.slot.wait(1e9) is None
+    assert sidecar.generations == [3]
+
+
+def test_what_is_changed_back_while_it_is_on_its_way_is_in_force_once_acknowledged() -> None:
+    sidecar = Sidecar()
+    sidecar.offered(1, generation=1)
+    first = sidecar.sent()
+    sidecar.offered(2, generation=2)
+    sidecar.offered(1, generation=3)
+    assert sidecar.generations == []
+    sidecar.acks(first)
+    assert sidecar.subscriber.slot.wait(1e9) is None
+    assert sidecar.generations == [3]
+
+
+def test_a_sidecar_that_begins_anew_runs_on_nothing_until_it_says_so() -> None:
+    sidecar = Sidecar()
+    sidecar.offered(1, generation=1)
+    sidecar.acks(sidecar.sent())
+    sidecar.subscriber.reopened(Slot(Hello(), 1))
+    assert sidecar.generations == []
+    sidecar.offered(1, generation=1)
+    assert sidecar.generations == []
+    sidecar.acks(sidecar.sent())
+    assert sidecar.generations == [1]
+
+
+def test_a_nack_of_nothing_gives_no_other_reason() -> None:
+    """Each reason is an Event about each object, so that a sidecar could write as many as it likes."""
+    sidecar = Sidecar()
+    sidecar.offered(1, generation=1)
+    sidecar.nacks(sidecar.sent(), current=0)
+    nack = Nack(reason="and another one", current=0)
+    assert not sidecar.subscriber.refused(nack, Refusal(version=0, reason=nack.reason, at=datetime.now(UTC)))
+    assert sidecar.refuses() == "no such port"
+
+
 def test_what_is_refused_is_not_in_force_and_what_was_before_still_is() -> None:
     sidecar = Sidecar()
     sidecar.offered(1, generation=1)

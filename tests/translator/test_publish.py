@@ -160,3 +160,8 @@ def test_an_answer_does_not_wait_for_the_pace() -> None:
     slot.ack(slot.take(5.0).version)
     slot.offer(Config(hosts={"api.shop": Host(), "b.shop": Host()}), urgent=True)
     assert 0 < (slot.wait(5.0) or 0) <= 0.01
+
+
+def test_of_what_a_sidecar_says_it_runs_on_no_more_is_kept_than_it_can_be() -> None:
+    slot = Slot(Hello(version=1, digest="f" * 1_000_000))
+    assert len(slot._known[1]) == len(digest(config(1)))

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from control import NAMESPACE, Applied, contexts, sidecar, subscribed, wire
 from eventually import eventually
@@ -403,5 +404,42 @@ def test_a_ready_pod_is_waited_for_before_it_is_heard_of(authority: Authority) -
             config(1), dataclasses.replace(pod("web-0"), ready=True), dataclasses.replace(pod("x"), mesh_port=0)
         )
         assert list(control.reconciler.sidecar_trust() or ()) == [SidecarTrust(pod=f"{NAMESPACE}/web-0")]
+
+    run(scene, authority)
+
+
+def test_what_a_sidecar_says_looks_like_no_line_of_the_log(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
+    async def scene(control: Control) -> None:
+        control.want(config(1))
+        async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
+            await one.say(Hello(build="b\nFAKE"))
+            version = (await one.pushed()).version
+            for _ in range(3):
+                await one.say(Nack(reason="no\nFAKE", current=0, version=version))
+            await one.socket.send_bytes(msgspec.msgpack.encode({"type": "x\nFAKE" * 100_000}))
+            await one.ended()
+
+    run(scene, authority)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("translator")]
+    assert not any("\n" in text or len(text) > 2 * MAX_REASON_CHARS for text in said)
+    assert sum("reason=no FAKE" in text for text in said) == 1, "one push was refused once"
+
+
+def test_a_stray_answer_changes_nothing(authority: Authority) -> None:
+    async def scene(control: Control) -> None:
+        control.want(config(1))
+        async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
+            await one.say(Hello())
+            await one.say(Ack(version=(await one.pushed()).version))
+            await eventually(lambda: control.known("web-0").acknowledged is not None)
+            revision = control.reconciler.revision
+            await one.say(Ack(version=77))
+            await one.say(Nack(reason="no", current=0))
+            await eventually(lambda: control.reconciler.counts.nacks == 1)
+            assert control.reconciler.revision == revision, "nor makes it anybody look"
 
     run(scene, authority)
