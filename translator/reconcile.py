@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -71,6 +71,7 @@ class Subscriber:
         "_objects",
         "acknowledged",
         "connected_since",
+        "cost",
         "findings",
         "hosts",
         "identity",
@@ -88,6 +89,8 @@ class Subscriber:
         self.identity = identity
         self.issuer = ""
         self.hosts: dict[str, None] = {}
+        self.cost = 0.0
+        """Seconds that compiling what it asked for has taken; its stream takes them to account."""
         self.slot = Slot(Hello())
         self.wake: Callable[[], None] = nobody
         self.acknowledged: Config | None = None
@@ -185,6 +188,8 @@ class Reconciler:
         """Of the newest world."""
         self._asked: dict[str, None] = {}
         self._marked: dict[str, None] = {}
+        self._ahead = 0.0
+        """Seconds by which those that asked were seen to for longer than those that were marked meanwhile."""
         self._work = asyncio.Event()
 
     def world_changed(self, world: World, changes: Set[Read] | None = None) -> None:
@@ -264,9 +269,9 @@ class Reconciler:
         if self._gone(subscriber):
             self._forget(subscriber.pod)
 
-    def asked(self, subscriber: Subscriber, hosts: Iterable[str]) -> None:
-        """Takes hosts into a sidecar's scope; what cannot be a host name is passed over."""
-        for host in filter(is_host, hosts):
+    def asked(self, subscriber: Subscriber, hosts: Sequence[str]) -> None:
+        """Takes hosts into a sidecar's scope; what cannot be a host name is passed over, and so are more than fit."""
+        for host in filter(is_host, hosts[-MAX_HOSTS:]):
             subscriber.hosts.pop(host, None)
             subscriber.hosts[host] = None  # not interned: some thousand names more and that table of all texts doubles
         while len(subscriber.hosts) > MAX_HOSTS:
@@ -330,14 +335,24 @@ class Reconciler:
             return None
 
     def _next(self) -> None:
-        """Compiles one marked sidecar, those that wait for an answer first."""
-        urgent = bool(self._asked)
-        key = next(iter(self._asked or self._marked))
+        """Compiles for one sidecar. Those that wait for an answer come first, up to half of the time: some may ask
+        without end.
+        """
+        urgent = bool(self._asked) and (not self._marked or self._ahead <= 0.0)
+        key = next(iter(self._asked if urgent else self._marked))
         self._asked.pop(key, None)
         self._marked.pop(key, None)
+        began = time.perf_counter()
+        subscriber = self._compile_for(key, urgent=urgent)
+        took = time.perf_counter() - began
+        if urgent and subscriber is not None:
+            subscriber.cost += took
+        self._ahead = max(0.0, self._ahead + (took if urgent else -took)) if self._marked else 0.0
+
+    def _compile_for(self, key: str, *, urgent: bool) -> Subscriber | None:
         subscriber = self.subscribers.get(key)
         if subscriber is None or subscriber.connected_since is None:
-            return
+            return None
 
         def of(world: World) -> Compiled | None:
             pod = world.index.pods.get(key)
@@ -352,6 +367,7 @@ class Reconciler:
         if compiled is not None:
             subscriber.offer(compiled, urgent=urgent)
             self._moved(key)
+        return subscriber
 
     def _gone(self, subscriber: Subscriber) -> bool:
         known = self.world is None or subscriber.pod in self.world.index.pods

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -40,6 +41,14 @@ SEND_SECONDS: Final = 5.0
 
 ACK_SECONDS: Final = 10.0
 """For the answer to a push; building a table takes milliseconds."""
+
+CREDIT_SECONDS: Final = 0.25
+SHARE: Final = 0.05
+"""Of the controller's time, what one sidecar's messages may cost at once, and of each second after that. From one that
+costs more nothing is read for a while: it would be for all others to wait for."""
+
+REST_SECONDS: Final = 5.0
+"""At most without reading, so that it is not taken for silence."""
 
 ROUND_SECONDS: Final = 1.0
 STEPS: Final = 20
@@ -112,6 +121,8 @@ class Stream(asyncio.BufferedProtocol):
     """One sidecar's. ``peer`` is who its certificate says it is, ``pod`` (``namespace/name``) what of that counts."""
 
     __slots__ = (
+        "_cost",
+        "_cost_at",
         "_heard",
         "_incoming",
         "_intake",
@@ -121,6 +132,7 @@ class Stream(asyncio.BufferedProtocol):
         "_paused",
         "_peer",
         "_pinged",
+        "_rest",
         "_slot",
         "_streams",
         "_subscriber",
@@ -142,6 +154,10 @@ class Stream(asyncio.BufferedProtocol):
         self._pinged: float | None = None
         self._paused: float | None = None
         """Since when what is written has to wait, and so what would be read as well."""
+        self._cost, self._cost_at = 0.0, self._opened
+        """Seconds spent on it above its share, and when that was."""
+        self._rest: asyncio.TimerHandle | None = None
+        """Set while nothing is read of it because it cost too much."""
         self._over = False
         streams.opened(self)
 
@@ -156,7 +172,12 @@ class Stream(asyncio.BufferedProtocol):
         """Takes up what has come."""
         if self._over:
             return
+        began = perf_counter()
         self._heard, self._pinged = self._loop.time(), None
+        self._take_up(nbytes)
+        self._account(perf_counter() - began)
+
+    def _take_up(self, nbytes: int) -> None:
         try:
             messages = self._incoming.feed(bytes(self._streams.buffer[:nbytes]))
             for opcode, payload in messages:
@@ -176,12 +197,14 @@ class Stream(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """It reads more slowly than we write: until it has caught up nothing is pushed, and nothing heard of it."""
         self._paused = self._loop.time()
-        self._transport.pause_reading()
+        if self._rest is None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._paused = None
-        self._transport.resume_reading()
+        if self._rest is None:
+            self._transport.resume_reading()
         self.pump()
 
     # -- what others tell ----------------------------------------------------------------------------------------------
@@ -219,6 +242,8 @@ class Stream(asyncio.BufferedProtocol):
             self._drop(f"it has not read in {SEND_SECONDS:g} s")
         elif slot.in_flight is not None and self._streams.reconciler.clock() - slot.sent_at > ACK_SECONDS:
             self._drop(f"a push was not answered in {ACK_SECONDS:g} s")
+        elif self._rest is not None:
+            pass  # what it says is not read
         elif self._pinged is not None:
             if now - self._pinged > HEARTBEAT_SECONDS / 2:
                 self._drop(f"a ping was not answered in {HEARTBEAT_SECONDS / 2:g} s")
@@ -248,6 +273,29 @@ class Stream(asyncio.BufferedProtocol):
                 self._leave(websocket.frame(websocket.CLOSE, payload))
             case _:
                 raise ProtocolBroken("a text, where messages are binary")
+
+    def _account(self, took: float) -> None:
+        """Reads nothing for a while of one that costs too much."""
+        subscriber, now = self._subscriber, self._heard
+        if self._over:
+            return
+        if subscriber is not None:
+            took += subscriber.cost
+            subscriber.cost = 0.0
+        self._cost = max(0.0, self._cost - (now - self._cost_at) * SHARE) + took
+        self._cost_at = now
+        if self._cost > CREDIT_SECONDS and self._rest is None:
+            log.debug("too much is heard of pod=%s", self.pod)
+            if self._paused is None:
+                self._transport.pause_reading()
+            rest = min((self._cost - CREDIT_SECONDS) / SHARE, REST_SECONDS)
+            self._rest = self._loop.call_later(rest, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._heard = self._loop.time()
+        if self._paused is None and not self._over:
+            self._transport.resume_reading()
 
     def _answer(self, messages: list[websocket.Message]) -> None:
         """Of several pings the last one is answered (RFC 6455 §5.5.3)."""
@@ -327,12 +375,14 @@ class Stream(asyncio.BufferedProtocol):
         if self._over:
             return
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._rest):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._rest = None
         newest, subscriber = self._streams.ended(self), self._subscriber
         if newest and subscriber is not None:
             subscriber.wake = nobody
+            subscriber.cost += self._cost  # by connecting again nobody gets rid of it
             self._streams.reconciler.closed(subscriber)
             log.info("stream closed pod=%s", self.pod)
 

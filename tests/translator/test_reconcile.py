@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -12,8 +13,8 @@ from proxy.contract.messages import Hello
 from smi.meta import Meta
 from smi.split import SplitBackend, TrafficSplit
 from smi.workloads import Pod, Service, ServicePort
-from translator.compiler import compile_sidecar
-from translator.reconcile import Reconciler, Subscriber
+from translator.compiler import Compiled, compile_sidecar
+from translator.reconcile import MAX_HOSTS, Reconciler, Subscriber
 from translator.world import Named, World
 
 
@@ -136,3 +137,39 @@ def test_who_is_away_and_whose_pod_goes_is_forgotten() -> None:
         assert mesh.reconciler.subscribers == {}
 
     play(scene)
+
+
+def test_who_asks_without_end_holds_nobody_up() -> None:
+    async def scene() -> None:
+        def compiling(world: World, of: Pod, hosts: frozenset[str]) -> Compiled:
+            if of.meta.name == "one" and len(order) < 1000:
+                reconciler.asked(asking, ("more",))  # its next message is there before this one is answered
+                time.sleep(0.001)
+            order.append(of.meta.name)
+            return compile_sidecar(world, of, hosts)
+
+        order: list[str] = []
+        names = ("one", *(f"other-{number}" for number in range(20)))
+        world = World.of(pods=map(pod, names))
+        reconciler = Reconciler(compiling)
+        asking, *_ = [
+            reconciler.opened(f"default/{name}", f"spiffe://cluster.local/ns/default/sa/{name}", Hello())
+            for name in names
+        ]
+        running = asyncio.create_task(reconciler.run())
+        reconciler.world_changed(world)
+        await eventually(lambda: len(set(order)) == len(names))
+        order.clear()
+        reconciler.world_changed(World.of(pods=map(pod, names)))
+        await eventually(lambda: len(set(order)) == len(names))
+        assert order.count("one") < 1000
+        running.cancel()
+
+    asyncio.run(scene())
+
+
+def test_of_one_message_the_last_hosts_are_kept() -> None:
+    reconciler = Reconciler(compile_sidecar)
+    subscriber = reconciler.opened("default/one", "", Hello())
+    reconciler.asked(subscriber, tuple(f"h{number}" for number in range(100_000)))
+    assert list(subscriber.hosts) == [f"h{number}" for number in range(100_000 - MAX_HOSTS, 100_000)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from contextlib import AsyncExitStack
 from typing import cast
@@ -16,12 +17,15 @@ from eventually import eventually
 from pushing import Control, config, ports, run
 
 from proxy.contract.config import Cluster, Config, Endpoint
-from proxy.contract.messages import Ack, Hello
+from proxy.contract.messages import Ack, Ask, Hello
+from smi.workloads import Pod
 from translator.collect import Collector
+from translator.compiler import Compiled
 from translator.identity.authority import Authority
 from translator.push import Publisher
 from translator.reconcile import MAX_HOSTS, Reconciler
 from translator.stream import MAX_FRAME_BYTES, Stream, Streams
+from translator.world import World
 
 
 @pytest.fixture(scope="module")
@@ -229,5 +233,46 @@ def test_sidecars_are_told_when_the_controller_goes(authority: Authority) -> Non
             message = await one.socket.receive(timeout=5)
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
             assert control.known("web-0").connected_since is None
+
+    run(scene, authority)
+
+
+def test_from_one_that_costs_too_much_nothing_is_read_for_a_while(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon(monkeypatch, CREDIT_SECONDS=0.0, SHARE=1e-6, REST_SECONDS=0.4, HEARTBEAT_SECONDS=0.1)
+
+    async def scene(control: Control) -> None:
+        control.want(config(1))
+        async with control.serving() as port, wire(port, contexts(authority, "web-0")) as one:
+            await one.say(Hello(hosts=("a",)))
+            await one.say(Ack(version=(await one.pushed()).version))
+            began = asyncio.get_running_loop().time()
+            await one.say(Ask(hosts=("b",)))
+            assert list((await one.pushed()).hosts) == ["b"]
+            assert asyncio.get_running_loop().time() - began > 0.3
+            assert control.known("web-0").connected_since is not None, "nor is it taken for silent"
+
+    run(scene, authority)
+
+
+def test_what_it_asked_for_counts_and_so_does_what_an_older_stream_cost(authority: Authority) -> None:
+    async def scene(control: Control) -> None:
+        control.want(config(1))
+        compile_sidecar = control.reconciler._compile
+
+        def slowly(world: World, of: Pod, hosts: frozenset[str]) -> Compiled:
+            time.sleep(0.05)
+            return compile_sidecar(world, of, hosts)
+
+        control.reconciler._compile = slowly
+        async with control.serving() as port:
+            for times in (1, 2):
+                async with wire(port, contexts(authority, "web-0")) as one:
+                    await one.say(Hello(hosts=("a",)))
+                    await one.say(Ack(version=(await one.pushed()).version))
+                    await eventually(lambda: control.known("web-0").acknowledged is not None)
+                await eventually(lambda: control.known("web-0").connected_since is None)
+                assert control.known("web-0").cost > times * 0.05 - 0.01
 
     run(scene, authority)
