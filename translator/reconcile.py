@@ -367,6 +367,9 @@ class Reconciler:
         if compiled is not None:
             subscriber.offer(compiled, urgent=urgent)
             self._moved(key)
+        elif self.world is not None and key not in self.world.index.pods:
+            subscriber.findings, subscriber.objects = (), NONE  # nothing waits for a pod that is gone
+            self._moved(key)
         return subscriber
 
     def _gone(self, subscriber: Subscriber) -> bool:

@@ -140,6 +140,11 @@ class Controller:
         """Whether the world is what the source has."""
         return self.source.synced and not self._dirty.is_set()
 
+    def progress(self) -> Progress:
+        """How far this controller's sidecars are, for another one."""
+        found = self.subscribed.progress()
+        return msgspec.structs.replace(found, settled=found.settled and self.fresh, seen=self.source.fingerprint)
+
     async def progress_elsewhere(self) -> list[Progress] | None:
         """How far the other controllers' sidecars are, None if not all answer."""
         return complete(read(await self.peers.ask(PROGRESS_PATH), msgspec.json.Decoder(Progress).decode))
@@ -191,6 +196,7 @@ class Controller:
             if not self.source.synced:
                 continue
             self._follow_once()
+            self.subscribed.tidy()
             self.look_for_problems()
             await asyncio.sleep(QUIET_SECONDS)
 
@@ -294,7 +300,7 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
         return found["metadata"].get("annotations") or {}
 
     async def own_progress(_: web.Request) -> bytes:
-        return msgspec.json.encode(controller.subscribed.progress())
+        return msgspec.json.encode(controller.progress())
 
     streams = control.control_application(
         rotation, controller.reconciler, controller.collector, controller.reviews.verify

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
 from smi.decode import decode_object
@@ -73,7 +74,9 @@ class Mirror:
         self.problems: dict[Key, tuple[Problem, ...]] = {}
         self.known: dict[Key, Known] = {}
         self.touched: set[Key] = set()
-        """Of what is known beside: whatever may be other than when this was emptied."""
+        """Of what is known beside: whatever may be other than when this was emptied, of what there is."""
+        self.fingerprint = 0
+        """The same in every controller that knows the same objects at the same generations."""
         self.synced = False
         self._listing: set[Key] = set()
         """What was on the pages of the list so far."""
@@ -117,16 +120,24 @@ class Mirror:
         if gone is not None:
             self._before.setdefault(key, gone)
         self.problems.pop(key, None)
-        if self.known.pop(key, None) is not None:
+        if self._know is not None:
+            self._knows(key, None)
+
+    def _knows(self, key: Key, known: Known | None) -> None:
+        before = self.known.pop(key, None)
+        self.fingerprint ^= _fingerprint(before) ^ _fingerprint(known)
+        if known is not None:
+            self.known[key] = known
             self.touched.add(key)
+        else:
+            self.touched.discard(key)  # whoever never asks must not be left with all that ever was
 
     def _take(self, thing: Object) -> bool:
         """Whether anything is other than before."""
         key = _key(thing)
         before, wrong = self.objects.get(key), self.problems.pop(key, ())
         if self._know is not None:
-            self.known[key] = self._know(thing)
-            self.touched.add(key)
+            self._knows(key, self._know(thing))
         found = self._read(thing)
         if isinstance(found, list):
             self.problems[key] = tuple(found)
@@ -187,12 +198,17 @@ class KubernetesSource:
         return ((kind, *key) for kind, mirror in self._smi.items() for key in mirror.known)
 
     def smi_objects_touched(self) -> list[ObjectKey]:
-        """Those that may be other than at the last call, or gone."""
+        """Those that may be other than at the last call."""
         found: list[ObjectKey] = []
         for kind, mirror in self._smi.items():
             found += ((kind, *key) for key in mirror.touched)
             mirror.touched.clear()
         return found
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all SMI objects: the same in every controller that knows the same ones at the same generations."""
+        return f"{sum(mirror.fingerprint for mirror in self._smi.values()):x}"
 
     def smi_object(self, key: ObjectKey) -> tuple[Known, Named | None, tuple[str, ...]] | None:
         """An SMI object, what it means as far as that is known, and why it cannot be read; None: it is not there."""
@@ -288,7 +304,7 @@ def _knower(kind: str, collection: str) -> Callable[[Object], Known]:
 
     def know(thing: Object) -> Known:
         namespace, name = _key(thing)
-        meta = thing["metadata"]
+        meta, status = thing["metadata"], thing.get("status")
         return Known(
             api_version=api_version,
             kind=kind,
@@ -297,10 +313,17 @@ def _knower(kind: str, collection: str) -> Callable[[Object], Known]:
             path=f"{root}/namespaces/{namespace}/{plural}/{name}",
             uid=str(meta.get("uid", "")),
             generation=int(meta.get("generation") or 0),
-            status=thing.get("status") or {},
+            status=status if isinstance(status, dict) else {},
         )
 
     return know
+
+
+def _fingerprint(known: Known | None) -> int:
+    if known is None:
+        return 0
+    text = "\0".join((known.kind, known.namespace, known.name, known.uid, str(known.generation)))
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=16).digest())
 
 
 def _key(thing: Object) -> Key:

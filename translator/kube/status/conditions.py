@@ -71,12 +71,18 @@ class Condition:
 
 def status_of(standing: Standing, before: Status, now: str) -> dict[str, Any]:
     """The whole ``status``; what has not changed since ``before`` keeps its time, all else is of ``now``."""
-    old = {one.get("type"): one for one in before.get("conditions") or () if isinstance(one, Mapping)}
+    old = {one["type"]: one for one in _conditions_of(before) if isinstance(one.get("type"), str)}
     return {
         "observedGeneration": standing.generation,
         "summary": standing.summary,
         "conditions": [_written(one, standing.generation, old.get(one.type), now) for one in conditions(standing)],
     }
+
+
+def _conditions_of(before: Status) -> list[Mapping[str, Any]]:
+    """Whoever may write the status may have written anything."""
+    found = before.get("conditions")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def conditions(standing: Standing) -> list[Condition]:
@@ -171,6 +177,7 @@ def _text(parts: Iterable[str]) -> str:
 def _written(one: Condition, generation: int, old: Mapping[str, Any] | None, now: str) -> dict[str, Any]:
     said = "Unknown" if one.status is None else str(one.status)
     since = old.get("lastTransitionTime") if old is not None and old.get("status") == said else None
+    since = since if isinstance(since, str) else None
     return {
         "type": one.type,
         "status": said,

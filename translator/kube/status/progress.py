@@ -41,12 +41,15 @@ class Away(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """``settled``: every sidecar here has been compiled for since the last change."""
+    """``settled``: every sidecar here has been compiled for since the last change. ``seen`` tells which SMI objects are
+    known here (``KubernetesSource.fingerprint``): who has not seen one yet does not count whom it concerns.
+    """
 
     settled: bool
     connected: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     away: tuple[Away, ...] = ()
+    seen: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

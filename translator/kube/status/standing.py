@@ -69,11 +69,12 @@ class Standings:
         bare = list(unmeshed(world, linkerd=source.linkerd.present))
         before, elsewhere = self._elsewhere, self._heard(world, others, bare) if others is not None else None
         news = [*source.smi_objects_touched(), *self._own.moved]
+        everything, self._own.too_many = again is None or self._own.too_many, False
         self._own.moved.clear()
-        if again is None or (before is None) != (elsewhere is None):
+        if everything or (before is None) != (elsewhere is None):
             news = list(source.smi_objects())
         else:
-            news += [*again, *_others(self._findings, findings)]
+            news += [*(again or ()), *_others(self._findings, findings)]
         if before is not None and elsewhere is not None:
             news += [*_others(before.rows, elsewhere.rows), *_others(before.missing, elsewhere.missing)]
         self._findings, self._elsewhere = findings, elsewhere

@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from translator.dependencies import NONE, ObjectVersion
 from translator.findings import Finding
 from translator.kube.status.progress import SHOWN, Away, Key, Progress, Row, key_of
 from translator.reconcile import Reconciler, Subscriber
+
+MOST_MOVED: Final = 10_000
+"""Objects told by name, and sidecars not looked at yet: where nobody asks, neither may grow without end."""
 
 
 class _Share(NamedTuple):
@@ -59,7 +62,14 @@ class Subscribed:
         self._refused: dict[str, frozenset[ObjectVersion]] = {}
         self._findings: Counter[Finding] = Counter()
         self.moved: set[Key] = set()
-        """The objects of which the rows are other than when this was emptied."""
+        """The objects of which the rows are other than when this was emptied; unless these are too many."""
+        self.too_many = False
+        """Whether more have moved than ``moved`` has."""
+
+    def tidy(self) -> None:
+        """For where nobody looks."""
+        if len(self._due) > MOST_MOVED:
+            self.look()
 
     @property
     def connected(self) -> Set[str]:
@@ -144,6 +154,9 @@ class Subscribed:
     def _tally(self, version: ObjectVersion) -> _Tally:
         key = key_of(version)
         self.moved.add(key)
+        if len(self.moved) > MOST_MOVED:
+            self.moved.clear()
+            self.too_many = True
         return self._tallies.setdefault(key, {}).setdefault(version, _Tally())
 
     def _leave(self, version: ObjectVersion) -> None:

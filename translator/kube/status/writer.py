@@ -32,6 +32,14 @@ PEERS_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 60.0
 """Between looks when nothing has changed: a status that somebody else wrote is mended, an Event said again."""
 
+LAG_SECONDS: Final = 30.0
+"""For another controller to see the SMI objects that are seen here, and to compile them; after that it counts as one
+that does not answer."""
+
+GATHER_SECONDS: Final = 8.0
+"""For sidecars to come, before a controller that has begun to lead looks for the first time: they try every five. One
+that is not there is not counted, and what waits for it would be said to be in force."""
+
 SHARE: Final = 10.0
 """A look that took a second is followed by as many without one, whatever came of it: statuses must not cost what
 traffic needs."""
@@ -72,12 +80,15 @@ class StatusWriter:
         """What the other controllers said at the last look."""
         self._written: list[ObjectKey] = []
         """Of which objects another status was due at the last look: it is not certain that it came to be."""
+        self._lags: float | None = None
+        """Since when any of the others is not as far as this one."""
         self._whole = True
         """Whether the next look is at everything: to begin with. What is told from then on is enough."""
 
     async def run(self) -> None:
         """Writes until cancelled."""
         seen, self._whole = -1, True
+        await self._gathered()
         earliest = looked = asked = 0.0
         while True:
             await asyncio.sleep(max(POLL_SECONDS, earliest - time.monotonic()))
@@ -111,8 +122,10 @@ class StatusWriter:
         others = await self._peers()
         if not self._fresh() or self._reconciler.world is not world or not self._reconciler.settled:
             return False
-        if others is not None and not all(part.settled for part in others):
-            return False
+        if self._lag(others):
+            if time.monotonic() - (self._lags or 0.0) < LAG_SECONDS:
+                return False
+            others = None
         self._own.look()
         self._heard = others
         again, self._whole = None if self._whole else self._written, False
@@ -131,6 +144,27 @@ class StatusWriter:
         ]
         await asyncio.gather(*writes)
         return True
+
+    def _lag(self, others: Sequence[Progress] | None) -> bool:
+        """Whether any of them is not as far as this one; one of an older version does not say what it has seen."""
+        own = self._source.fingerprint
+        lags = any(not part.settled or part.seen not in ("", own) for part in others or ())
+        self._lags = (self._lags or time.monotonic()) if lags else None
+        return lags
+
+    async def _gathered(self) -> None:
+        """Returns when each pod that serves has been heard of by some controller, or soon."""
+        until = time.monotonic() + GATHER_SECONDS
+        while time.monotonic() < until and not await self._all_here():  # noqa: ASYNC110 - others are asked
+            await asyncio.sleep(GATHER_SECONDS / 20)
+
+    async def _all_here(self) -> bool:
+        world, others = self._reconciler.world, await self._peers() if self._fresh() else None
+        if world is None or others is None:
+            return False
+        heard = {*self._reconciler.subscribers, *(pod for part in others for pod in part.connected)}
+        heard.update(gone.pod for part in others for gone in part.away)
+        return all(pod.meta.key in heard for pod in world.pods if pod.meshed and pod.ready)
 
     async def _guarded(self, gate: asyncio.Semaphore, work: Awaitable[None]) -> None:
         async with gate:

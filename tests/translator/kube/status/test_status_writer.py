@@ -98,6 +98,10 @@ class Controller:
         found = self.source.smi_object(("TrafficSplit", "shop", "web"))
         return found and found[0].status
 
+    def touched(self) -> set[tuple[str, str, str]]:
+        """Which objects may be other than the writer knows."""
+        return {(kind, *key) for kind, mirror in self.source._smi.items() for key in mirror.touched}
+
     def condition(self, kind: str, path: str = SPLITS, name: str = "web") -> tuple[str, str, str]:
         (found,) = [one for one in self.status(path, name)["conditions"] if one["type"] == kind]
         return found["status"], found["reason"], found["message"]
@@ -194,9 +198,119 @@ def test_other_controllers_sidecars_count_too() -> None:
             assert one.condition("Programmed")[:2] == ("Unknown", "Unknown")
             one.elsewhere = [Progress(settled=False)]
             assert not await one.writer.look(), "it has not settled there"
+            one.elsewhere = [Progress(settled=True, seen="something else")]
+            assert not await one.writer.look(), "it does not know this generation yet, nor whom it concerns"
+            one.elsewhere = [Progress(settled=True, seen=one.source.fingerprint)]
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("True", "NoSidecars")
             one.elsewhere = [Progress(settled=True)]
             await one.look()
             assert one.condition("Programmed")[:2] == ("True", "NoSidecars")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("behind", [Progress(settled=False), Progress(settled=True, seen="something else")])
+def test_a_controller_that_stays_behind_counts_as_one_that_does_not_answer(
+    behind: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("translator.kube.status.writer.LAG_SECONDS", 0.1)
+
+    async def scene() -> None:
+        async with controller() as one:
+            one.elsewhere = [behind]
+            assert not await one.writer.look()
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("Unknown", "Unknown")
+
+    asyncio.run(scene())
+
+
+def test_who_begins_to_lead_waits_for_the_sidecars_of_pods_that_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.writer.SETTLE_SECONDS", 0.0)
+
+    async def scene() -> None:
+        async with controller() as one:
+            one.elsewhere = [Progress(settled=True, connected=("shop/other",))]
+            for name in ("client", "other"):
+                await one.put(PODS, name, pod(name))
+            running = asyncio.ensure_future(one.writer.run())
+            await asyncio.sleep(0.7)
+            assert one.status() == {}, "of the client nothing is known yet, so nothing can be in force everywhere"
+            one.connected()
+            await eventually(one.status)
+            assert one.condition("Programmed")[:2] == ("False", "Pending")
+            running.cancel()
+
+    asyncio.run(scene())
+
+
+def test_sidecars_that_do_not_come_are_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.writer.GATHER_SECONDS", 0.1)
+
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(PODS, "client", pod("client"))
+            running = asyncio.ensure_future(one.writer.run())
+            await eventually(one.status)
+            running.cancel()
+
+    asyncio.run(scene())
+
+
+def test_nothing_waits_for_a_pod_that_is_gone_though_its_stream_is_open() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(PODS, "client", pod("client"))
+            sidecar = one.connected()
+            await eventually(lambda: one.reconciler.settled)
+            one.reconciler.acked(sidecar, sidecar.slot.take(0.0).version)
+            revision = one.reconciler.revision
+            one.server.delete(PODS, "client")
+            await eventually(lambda: one.reconciler.revision != revision)
+            await one.put(SPLITS, "web", split(generation=2, leaf="web"))
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("True", "NoSidecars")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["a text", [1], {"conditions": 5}, {"conditions": [None, {"type": ["x"]}]}],
+    ids=["text", "list", "number", "type"],
+)
+def test_whatever_somebody_else_wrote_is_written_over(status: Any) -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.look()
+            await eventually(lambda: one.status() == one.written())
+            one.server.put(SPLITS, "web", {**split(), "status": status})
+            await eventually(lambda: one.written() == (status if isinstance(status, dict) else {}))
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("True", "NoSidecars")
+
+    asyncio.run(scene())
+
+
+def test_where_nobody_leads_nothing_is_kept_of_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.subscribed.MOST_MOVED", 10)
+
+    async def scene() -> None:
+        async with controller() as one:
+            own = Subscribed(one.reconciler)
+            for number in range(30):
+                name = f"web-{number}"
+                thing = split()
+                await one.put(SPLITS, name, {**thing, "metadata": {**thing["metadata"], "name": name}})
+                revision = one.reconciler.revision
+                one.server.delete(SPLITS, name)
+                await eventually(lambda before=revision: one.reconciler.revision != before)  # type: ignore[misc]
+                known = one.reconciler.opened(f"shop/{name}", "", Hello())
+                one.reconciler.closed(known)
+                own.tidy()
+            assert one.touched() == {("TrafficSplit", "shop", "web")}
+            assert len(own._due) <= 11
 
     asyncio.run(scene())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
@@ -164,6 +165,18 @@ def test_what_moved_is_told_by_object() -> None:
     assert moved() == {api, web}
     mesh.reconciler.asked(mesh.reconciler.subscribers["shop/b"], ["more"])
     assert moved() == set()
+
+
+def test_of_too_many_that_moved_it_is_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.subscribed.MOST_MOVED", 3)
+    mesh = Mesh()
+    own = Subscribed(mesh.reconciler)
+    mesh.open("shop/a")
+    for number in range(10):
+        mesh.offer("shop/a", {version(f"web-{number}", 1)})
+        own.look()
+    assert len(own.moved) <= 3
+    assert own.too_many
 
 
 def test_of_many_that_wait_some_are_named() -> None:
