@@ -163,6 +163,10 @@ class Plane:
         """What the controller says of itself; raises aiohttp.ClientError as long as it says nothing."""
         return bool(await self.page("/readyz"))
 
+    async def told(self) -> bool:
+        """Whether every split has a status: it takes a while, for not all pods here have a sidecar that comes."""
+        return all("status" in one for one in self.server.collections[PATHS["TrafficSplit"]].values())
+
     async def page(self, path: str) -> bytes:
         """One of the admin port's."""
         url = f"http://127.0.0.1:{self.options.admin_port}{path}"
@@ -204,6 +208,7 @@ async def plane(services: int, pods: list[tuple[str, str, str]]) -> AsyncIterato
         )
         try:
             await until_ready("the controller", found.process, found.ready, READY_SECONDS)
+            await until_ready("the leader", found.process, found.told, READY_SECONDS)
             yield found
         finally:
             found.process.terminate()
