@@ -39,12 +39,12 @@ from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
 from translator.kube.names import CA_SECRET, CONTROLLER
 from translator.kube.offline import SigningKeys
-from translator.kube.peers import Peers, complete, for_peers, read
+from translator.kube.peers import TIMEOUT, Peers, complete, for_peers, read
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
 from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import Subscribed
-from translator.kube.status.writer import StatusWriter
+from translator.kube.status.writer import StatusWriter, calm
 from translator.kube.tokenreview import TokenReviews
 from translator.metricsapi.asked import Asked
 from translator.metricsapi.autoscaling.server import AutoscalingApi
@@ -63,6 +63,9 @@ QUIET_SECONDS = 0.1
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics"})
 """Pages for the kubelet and for Prometheus."""
+
+PROGRESS_SECONDS = TIMEOUT / 2
+"""For such a moment, until another controller is told that there is none."""
 
 PROGRESS_PATH = "/v1/progress"
 TRAFFIC_PATH = "/v1/traffic"
@@ -140,8 +143,9 @@ class Controller:
         """Whether the world is what the source has."""
         return self.source.synced and not self._dirty.is_set()
 
-    def progress(self) -> Progress:
-        """How far this controller's sidecars are, for another one."""
+    async def progress(self) -> Progress:
+        """How far this controller's sidecars are, for another one, if possible at a moment at which it is known."""
+        await calm(lambda: self.fresh and self.reconciler.settled, PROGRESS_SECONDS)
         found = self.subscribed.progress()
         return msgspec.structs.replace(found, settled=found.settled and self.fresh, seen=self.source.fingerprint)
 
@@ -300,7 +304,7 @@ async def _runners(controller: Controller, api: ApiServer, proxy: FrontProxy) ->
         return found["metadata"].get("annotations") or {}
 
     async def own_progress(_: web.Request) -> bytes:
-        return msgspec.json.encode(controller.progress())
+        return msgspec.json.encode(await controller.progress())
 
     streams = control.control_application(
         rotation, controller.reconciler, controller.collector, controller.reviews.verify

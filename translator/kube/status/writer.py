@@ -26,6 +26,11 @@ SETTLE_SECONDS: Final = 0.25
 """After a change, before the first look: sidecars acknowledge within some milliseconds."""
 
 POLL_SECONDS: Final = 0.1
+CALM_SECONDS: Final = 1.0
+CALM_POLL: Final = 0.002
+"""For a moment in which the world is what has been read and every sidecar was compiled for. While something changes all
+the time there is one a tenth of a second at most, and it is short: hitting it by chance may never happen."""
+
 PEERS_SECONDS: Final = 2.0
 """Between looks at other controllers' sidecars, of whose changes nothing is heard here."""
 
@@ -53,6 +58,16 @@ AT_ONCE: Final = 8
 log = logging.getLogger("translator.status")
 
 Peers = Callable[[], Awaitable[Sequence[Progress] | None]]
+
+
+async def calm(holds: Callable[[], bool], seconds: float) -> bool:
+    """Waits so long for a moment in which it holds, and returns in it; False if there was none."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(CALM_POLL)
+    return True
 
 
 class StatusWriter:
@@ -92,9 +107,9 @@ class StatusWriter:
         earliest = looked = asked = 0.0
         while True:
             await asyncio.sleep(max(POLL_SECONDS, earliest - time.monotonic()))
-            if not self._fresh():
-                continue
             changed = seen != self._reconciler.revision
+            if not self._fresh() and not changed:
+                continue
             now = time.monotonic()
             if not changed and now - looked < IDLE_SECONDS:
                 if now - asked < PEERS_SECONDS:
@@ -116,11 +131,10 @@ class StatusWriter:
         """Writes what is to be written now; False when it cannot be said yet."""
         while self._reconciler.review.some(REVIEWED_AT_ONCE):  # noqa: ASYNC110 - it is work in steps, others get turns
             await asyncio.sleep(0)
-        world = self._reconciler.world
-        if world is None or not self._reconciler.settled:
+        if not await self._calm():
             return False
         others = await self._peers()
-        if not self._fresh() or self._reconciler.world is not world or not self._reconciler.settled:
+        if not await self._calm() or (world := self._reconciler.world) is None:
             return False
         if self._lag(others):
             if time.monotonic() - (self._lags or 0.0) < LAG_SECONDS:
@@ -144,6 +158,9 @@ class StatusWriter:
         ]
         await asyncio.gather(*writes)
         return True
+
+    async def _calm(self) -> bool:
+        return await calm(lambda: self._fresh() and self._reconciler.settled, CALM_SECONDS)
 
     def _lag(self, others: Sequence[Progress] | None) -> bool:
         """Whether any of them is not as far as this one; one of an older version does not say what it has seen."""

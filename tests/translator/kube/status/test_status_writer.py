@@ -355,7 +355,24 @@ def test_nothing_is_looked_at_while_nothing_changes(monkeypatch: pytest.MonkeyPa
     asyncio.run(scene())
 
 
-def test_nothing_is_put_together_before_every_sidecar_was_compiled_for() -> None:
+def test_while_something_changes_all_the_time_a_moment_is_waited_for_in_which_all_is_known() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            loop = asyncio.get_running_loop()
+            one.writer._fresh = lambda: loop.time() % 0.1 < 0.01
+            for number in range(3):
+                await asyncio.sleep((0.05 - loop.time()) % 0.1)
+                one.server.put(SPLITS, "web", split(generation=2 + number))
+                assert not one.writer._fresh()
+                assert await one.writer.look()
+            await eventually(lambda: one.status()["observedGeneration"] >= 3)
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_put_together_before_every_sidecar_was_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.writer.CALM_SECONDS", 0.0)
+
     async def scene() -> None:
         async with controller() as one:
             await one.look()
