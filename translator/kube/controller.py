@@ -39,6 +39,7 @@ from translator.kube.casecret import CaSecret
 from translator.kube.leader import Leader
 from translator.kube.names import CA_SECRET, CONTROLLER
 from translator.kube.offline import SigningKeys
+from translator.kube.pace import rest
 from translator.kube.peers import TIMEOUT, Peers, complete, for_peers, read
 from translator.kube.settings import Options
 from translator.kube.source import KubernetesSource
@@ -57,9 +58,6 @@ from translator.reconcile import Reconciler
 from translator.roster import Roster
 from translator.traffic import KEPT_SECONDS, Entry, Traffic
 from translator.world import World
-
-QUIET_SECONDS = 0.1
-"""Between two worlds at least. The first change after that long is taken at once, what comes meanwhile together."""
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics"})
 """Pages for the kubelet and for Prometheus."""
@@ -199,10 +197,15 @@ class Controller:
             self._dirty.clear()
             if not self.source.synced:
                 continue
+            began, counts = time.monotonic(), self.reconciler.counts
+            compiled = counts.compile_seconds
             self._follow_once()
             self.subscribed.tidy()
             self.look_for_problems()
-            await asyncio.sleep(QUIET_SECONDS)
+            taken = time.monotonic() - began
+            # While one waits, sidecars are compiled for: that counts, too.
+            while (left := began + rest(taken + counts.compile_seconds - compiled) - time.monotonic()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(left)
 
     def _follow_once(self) -> None:
         known, now = self.reconciler.world, time.monotonic()
