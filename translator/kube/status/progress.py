@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from translator.dependencies import ObjectVersion
+from translator.findings import Finding
 
 SHOWN = 3
 """Pods that a message names; of the others it says how many."""
@@ -43,6 +44,7 @@ class Away(Struct, frozen=True, kw_only=True):
 class Progress(Struct, frozen=True, kw_only=True):
     """``settled``: every sidecar here has been compiled for since the last change. ``seen`` tells which SMI objects are
     known here (``KubernetesSource.fingerprint``): who has not seen one yet does not count whom it concerns.
+    ``findings`` are those that compiling for its sidecars came upon and no review of the world does.
     """
 
     settled: bool
@@ -50,6 +52,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
     away: tuple[Away, ...] = ()
     seen: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

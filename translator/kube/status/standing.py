@@ -64,7 +64,8 @@ class Standings:
         which there is news; None: all are.
         """
         findings: Findings = {}
-        for finding in sorted({*self._own.findings, *review.findings()}):
+        told = (finding for part in others or () for finding in part.findings)
+        for finding in sorted({*self._own.findings, *review.findings(), *told}):
             findings.setdefault((finding.kind, finding.namespace, finding.name), []).append(finding)
         bare = list(unmeshed(world, linkerd=source.linkerd.present))
         before, elsewhere = self._elsewhere, self._heard(world, others, bare) if others is not None else None

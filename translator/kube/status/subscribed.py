@@ -19,6 +19,9 @@ from translator.reconcile import Reconciler, Subscriber
 MOST_MOVED: Final = 10_000
 """Objects told by name, and sidecars not looked at yet: where nobody asks, neither may grow without end."""
 
+UNREVIEWED: Final = frozenset({"Pod", "Namespace"})
+"""Kinds that nobody looks through but the compiler: what is wrong with them, the sidecar's own controller knows."""
+
 
 class _Share(NamedTuple):
     """What one sidecar adds. Its newest config is of ``objects``; ``behind`` are those that it does not run on yet."""
@@ -123,6 +126,7 @@ class Subscribed:
             connected=tuple(sorted(self.connected)),
             rows=tuple(row for key in self._tallies for row in self.rows(key)),
             away=self.away,
+            findings=tuple(sorted(one for one in self.findings if one.kind in UNREVIEWED)),
         )
 
     def _take(self, pod: str, before: _Share, share: _Share) -> None:

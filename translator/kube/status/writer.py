@@ -21,6 +21,7 @@ from translator.kube.status.events import Remark, Said, event_of, path_of
 from translator.kube.status.progress import Progress
 from translator.kube.status.standing import Standings
 from translator.kube.status.subscribed import Subscribed
+from translator.world import World
 
 SETTLE_SECONDS: Final = 0.25
 """After a change, before the first look: sidecars acknowledge within some milliseconds."""
@@ -41,9 +42,13 @@ LAG_SECONDS: Final = 30.0
 """For another controller to see the SMI objects that are seen here, and to compile them; after that it counts as one
 that does not answer."""
 
+SILENT_SECONDS: Final = 3.0
+"""In which another controller may miss an answer: it is busy, or its end is not known yet. After that it is said of all
+objects that nobody knows; of one that answers again a moment later everything would be written twice."""
+
 GATHER_SECONDS: Final = 8.0
-"""For sidecars to come, before a controller that has begun to lead looks for the first time: they try every five. One
-that is not there is not counted, and what waits for it would be said to be in force."""
+"""For sidecars to come, they try every five: before a controller that has begun to lead looks for the first time, and
+when another one is gone. One that is not there is not counted, and what waits for it would be said to be in force."""
 
 SHARE: Final = 10.0
 """A look that took a second is followed by as many without one, whatever came of it: statuses must not cost what
@@ -96,14 +101,16 @@ class StatusWriter:
         self._written: list[ObjectKey] = []
         """Of which objects another status was due at the last look: it is not certain that it came to be."""
         self._lags: float | None = None
-        """Since when any of the others is not as far as this one."""
+        """Since when any of the others does not answer, or is not as far as this one."""
+        self._controllers = 0
+        self._gather_until = 0.0
         self._whole = True
         """Whether the next look is at everything: to begin with. What is told from then on is enough."""
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        seen, self._whole = -1, True
-        await self._gathered()
+        seen, self._whole, self._lags = -1, True, None
+        self._gather_until = time.monotonic() + GATHER_SECONDS
         earliest = looked = asked = 0.0
         while True:
             await asyncio.sleep(max(POLL_SECONDS, earliest - time.monotonic()))
@@ -137,9 +144,11 @@ class StatusWriter:
         if not await self._calm() or (world := self._reconciler.world) is None:
             return False
         if self._lag(others):
-            if time.monotonic() - (self._lags or 0.0) < LAG_SECONDS:
+            if time.monotonic() - (self._lags or 0.0) < (SILENT_SECONDS if others is None else LAG_SECONDS):
                 return False
             others = None
+        if others is not None and not self._gathered(world, others):
+            return False
         self._own.look()
         self._heard = others
         again, self._whole = None if self._whole else self._written, False
@@ -163,25 +172,25 @@ class StatusWriter:
         return await calm(lambda: self._fresh() and self._reconciler.settled, CALM_SECONDS)
 
     def _lag(self, others: Sequence[Progress] | None) -> bool:
-        """Whether any of them is not as far as this one; one of an older version does not say what it has seen."""
+        """Whether any does not answer or is not as far; one of an older version does not say what it has seen."""
         own = self._source.fingerprint
-        lags = any(not part.settled or part.seen not in ("", own) for part in others or ())
+        lags = others is None or any(not part.settled or part.seen not in ("", own) for part in others)
         self._lags = (self._lags or time.monotonic()) if lags else None
         return lags
 
-    async def _gathered(self) -> None:
-        """Returns when each pod that serves has been heard of by some controller, or soon."""
-        until = time.monotonic() + GATHER_SECONDS
-        while time.monotonic() < until and not await self._all_here():  # noqa: ASYNC110 - others are asked
-            await asyncio.sleep(GATHER_SECONDS / 20)
-
-    async def _all_here(self) -> bool:
-        world, others = self._reconciler.world, await self._peers() if self._fresh() else None
-        if world is None or others is None:
-            return False
+    def _gathered(self, world: World, others: Sequence[Progress]) -> bool:
+        """Whether each pod that serves has been heard of by some controller, or had time for it."""
+        if len(others) < self._controllers:
+            self._gather_until = time.monotonic() + GATHER_SECONDS
+        self._controllers = len(others)
+        if time.monotonic() >= self._gather_until:
+            return True
         heard = {*self._reconciler.subscribers, *(pod for part in others for pod in part.connected)}
         heard.update(gone.pod for part in others for gone in part.away)
-        return all(pod.meta.key in heard for pod in world.pods if pod.meshed and pod.ready)
+        if not all(pod.meta.key in heard for pod in world.pods if pod.meshed and pod.ready):
+            return False
+        self._gather_until = 0.0
+        return True
 
     async def _guarded(self, gate: asyncio.Semaphore, work: Awaitable[None]) -> None:
         async with gate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from eventually import eventually
 
 from proxy.contract.messages import Hello
 from translator.compiler import compile_sidecar
+from translator.findings import Finding, Reason
 from translator.kube.source import COLLECTIONS, KubernetesSource
 from translator.kube.status.progress import Progress
 from translator.kube.status.subscribed import Subscribed
@@ -51,14 +53,15 @@ def pod(name: str, *, sidecar: bool = True) -> dict[str, Any]:
 
 
 class Looking:
-    """Looks and counts."""
+    """Looks and counts, those too that came to nothing."""
 
     def __init__(self, writer: StatusWriter) -> None:
-        self._look, self.looks = writer.look, 0
+        self._look, self.looks, self.tries = writer.look, 0, 0
 
     async def __call__(self) -> bool:
         done = await self._look()
         self.looks += done
+        self.tries += 1
         return done
 
 
@@ -190,7 +193,9 @@ def test_programmed_waits_for_every_sidecar_and_this_generation() -> None:
     asyncio.run(scene())
 
 
-def test_other_controllers_sidecars_count_too() -> None:
+def test_other_controllers_sidecars_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translator.kube.status.writer.SILENT_SECONDS", 0.0)
+
     async def scene() -> None:
         async with controller() as one:
             one.elsewhere = None
@@ -234,13 +239,58 @@ def test_who_begins_to_lead_waits_for_the_sidecars_of_pods_that_serve(monkeypatc
             one.elsewhere = [Progress(settled=True, connected=("shop/other",))]
             for name in ("client", "other"):
                 await one.put(PODS, name, pod(name))
+            monkeypatch.setattr(one.writer, "look", looking := Looking(one.writer))
             running = asyncio.ensure_future(one.writer.run())
-            await asyncio.sleep(0.7)
+            await eventually(lambda: looking.tries >= 5)
             assert one.status() == {}, "of the client nothing is known yet, so nothing can be in force everywhere"
             one.connected()
             await eventually(one.status)
             assert one.condition("Programmed")[:2] == ("False", "Pending")
             running.cancel()
+
+    asyncio.run(scene())
+
+
+def test_sidecars_of_a_controller_that_is_gone_are_waited_for() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(PODS, "client", pod("client"))
+            one.elsewhere = [Progress(settled=True, connected=("shop/client",))]
+            await one.look()
+            one.elsewhere = []
+            await one.put(SPLITS, "web", split(generation=2, leaf="web"))
+            assert not await one.writer.look(), "it is on its way here, and runs on the first generation"
+            one.connected()
+            await one.look()
+            assert one.condition("Programmed")[:2] == ("False", "Pending")
+
+    asyncio.run(scene())
+
+
+def test_a_controller_that_misses_an_answer_changes_nothing() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.look()
+            await eventually(lambda: one.status() == one.written())
+            one.elsewhere = None
+            assert not await one.writer.look()
+            one.elsewhere = []
+            await one.look()
+            assert one.statuses_written() == 1
+
+    asyncio.run(scene())
+
+
+def test_what_another_controllers_sidecars_showed_is_an_event_too() -> None:
+    async def scene() -> None:
+        async with controller() as one:
+            await one.put(PODS, "far", pod("far"))
+            wrong = Finding(
+                kind="Pod", namespace="shop", name="far", reason=Reason.INVALID_ANNOTATION, message="no such policy"
+            )
+            one.elsewhere = [Progress(settled=True, connected=("shop/far",), findings=(wrong,))]
+            await one.look()
+            assert ("Pod", "far", "InvalidAnnotation") in one.events()
 
     asyncio.run(scene())
 
@@ -358,14 +408,12 @@ def test_nothing_is_looked_at_while_nothing_changes(monkeypatch: pytest.MonkeyPa
 def test_while_something_changes_all_the_time_a_moment_is_waited_for_in_which_all_is_known() -> None:
     async def scene() -> None:
         async with controller() as one:
-            loop = asyncio.get_running_loop()
-            one.writer._fresh = lambda: loop.time() % 0.1 < 0.01
-            for number in range(3):
-                await asyncio.sleep((0.05 - loop.time()) % 0.1)
-                one.server.put(SPLITS, "web", split(generation=2 + number))
-                assert not one.writer._fresh()
+            asked = itertools.count()
+            one.writer._fresh = lambda: next(asked) % 7 == 6
+            for generation in (2, 3):
+                await one.put(SPLITS, "web", split(generation=generation))
                 assert await one.writer.look()
-            await eventually(lambda: one.status()["observedGeneration"] >= 3)
+                assert one.status()["observedGeneration"] == generation
 
     asyncio.run(scene())
 
