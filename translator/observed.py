@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from proxy.contract.config import spiffe_id
 from smi.workloads import Pod
-from translator.resources import NAMESPACE, POD, SERVICE, Resource, of_pod
+from translator.resources import NAMESPACE, POD, SERVICE, WORKLOAD, WORKLOADS, Resource, end_of
 from translator.rows import Stats
 from translator.traffic import Entry, Totals, Window
 from translator.world import World
@@ -41,15 +41,15 @@ class Observed:
         return inbound(self.entries) if self.received is None else self.received
 
     def own(self, entry: Entry, kind: str) -> Resource | None:
-        """What the counting sidecar belongs to."""
+        """What the counting sidecar belongs to; of workloads one of another kind rather than none."""
         pod = self.pods.get(entry.pod)
-        return of_pod(pod, kind) if pod is not None else None
+        return end_of(pod, kind) if pod is not None else None
 
     def endpoint(self, entry: Entry, kind: str) -> Resource | None:
-        """What the pod that was called belongs to (outbound)."""
+        """What the pod that was called belongs to (outbound); as ``own``."""
         pod = self.pods.get(entry.labels.pod)
         if pod is not None:
-            return of_pod(pod, kind)
+            return end_of(pod, kind)
         # Not a pod of now: what the caller's config said of it.
         namespace, slash, name = entry.labels.pod.partition("/")
         workload_kind, _, workload = entry.labels.workload.partition("/")
@@ -59,7 +59,7 @@ class Observed:
             return Resource(NAMESPACE, "", namespace)
         if kind == POD:
             return Resource(POD, namespace, name)
-        return Resource(kind, namespace, workload) if kind == workload_kind else None
+        return Resource(workload_kind, namespace, workload) if kind in (WORKLOAD, *WORKLOADS) and workload else None
 
     def called(self, entry: Entry, kind: str) -> set[Resource]:
         """What was called (outbound): of Services the one that was named, and the one a split chose."""
@@ -78,7 +78,7 @@ class Observed:
     def callers(self, identity: str, kind: str) -> set[Resource]:
         """What an identity may stand for: everything that runs under it."""
         account = self.account(identity)
-        found = (of_pod(pod, kind) for pod in self.world.pods_as(*account)) if account is not None else ()
+        found = (end_of(pod, kind) for pod in self.world.pods_as(*account)) if account is not None else ()
         return {one for one in found if one is not None}
 
     def account(self, identity: str) -> tuple[str, str] | None:

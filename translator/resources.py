@@ -12,6 +12,9 @@ NODE = "Node"
 SERVICE = "Service"
 TRAFFIC_SPLIT = "TrafficSplit"
 TRAFFIC_TARGET = "TrafficTarget"
+WORKLOAD = "Workload"
+"""Of a question: workloads of every kind, and pods that belong to none."""
+
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
 
 TEMPLATE_HASH = "pod-template-hash"
@@ -35,7 +38,7 @@ KINDS = {
     word: kind
     for kind, short in _SHORT.items()
     for word in (kind.lower(), f"{kind.lower()}s", *short)
-}  # fmt: skip
+} | {"workload": WORKLOAD, "workloads": WORKLOAD}  # fmt: skip
 """Every word for a kind, in lower case."""
 
 
@@ -77,6 +80,8 @@ def of_pod(pod: Pod, kind: str) -> Resource | None:
         return Resource(NAMESPACE, "", pod.meta.namespace)
     if kind == NODE:
         return Resource(NODE, "", pod.node) if pod.node else None
+    if kind == WORKLOAD:
+        return of_pod(pod, pod.workload_kind)
     if pod.workload_kind == kind:
         return Resource(kind, pod.meta.namespace, pod.workload)
     revision = pod.meta.labels.get(TEMPLATE_HASH)
@@ -85,11 +90,19 @@ def of_pod(pod: Pod, kind: str) -> Resource | None:
     return None
 
 
+def end_of(pod: Pod, kind: str) -> Resource | None:
+    """What a pod is at its end of a request that workloads of ``kind`` are asked about.
+
+    A Deployment that calls a StatefulSet calls something: where a pod is of no workload of that kind, it is its own.
+    """
+    return of_pod(pod, kind) or (of_pod(pod, WORKLOAD) if kind in WORKLOADS else None)
+
+
 def covers(asked: Resource, found: Resource | None) -> bool:
     """Whether ``found`` is what was asked about, or among it."""
     return (
         found is not None
-        and asked.kind == found.kind
+        and (asked.kind == found.kind or (asked.kind == WORKLOAD and found.kind in (POD, *WORKLOADS)))
         and asked.namespace in ("", found.namespace)
         and asked.name in ("", found.name)
     )

@@ -215,7 +215,7 @@ def routes(observed: Observed, asked: Resource) -> list[RouteRow]:
 def _members(observed: Observed, asked: Resource) -> dict[str, frozenset[str]]:
     """The pods that ``asked`` is about, and their container ports that belong to it; empty: all."""
     if asked.kind != SERVICE:
-        return {key: frozenset() for key, pod in observed.pods.items() if of_pod(pod, asked.kind) == asked}
+        return {key: frozenset() for key, pod in observed.pods.items() if covers(asked, of_pod(pod, asked.kind))}
     service = observed.world.objects.services[f"{asked.namespace}/{asked.name}"]
     return {key: _targets(pod, service) for key, pod in observed.pods.items() if _selects(service, pod)}
 

@@ -23,6 +23,7 @@ POD = Pod(meta=Meta(name="web-1", namespace="shop"), ip="127.80.0.2", workload="
         (("tt", "traffictarget", "traffictargets"), "TrafficTarget"),
         (("ds", "daemonsets"), "DaemonSet"),
         (("job", "jobs"), "Job"),
+        (("workload", "workloads"), "Workload"),
     ],
 )
 def test_words_for_kinds(words: tuple[str, ...], kind: str) -> None:
@@ -49,6 +50,7 @@ def test_what_is_asked_about() -> None:
         ("Pod", Resource("Pod", "shop", "web-1")),
         ("Namespace", Resource("Namespace", "", "shop")),
         ("StatefulSet", Resource("StatefulSet", "shop", "web")),
+        ("Workload", Resource("StatefulSet", "shop", "web")),
         ("Deployment", None),
         ("Service", None),
     ],

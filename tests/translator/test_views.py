@@ -360,11 +360,32 @@ def edges(text: str, seen: Observed | None = None) -> dict[tuple[str, str], tupl
 def test_edges_have_both_identities() -> None:
     assert {ends: said for ends, said in edges("deploy").items() if ends[0]} == {
         ("client", "canary"): (identity("client"), identity("canary"), True, 10),
+        ("client", "db"): ("", "", False, 2),
         ("client", "web"): (identity("client"), identity("web"), True, 95),
     }
 
 
-def test_callers_of_another_kind_are_those_that_have_no_sidecar_or_are_unknown() -> None:
+def test_the_other_end_of_an_edge_may_be_a_workload_of_another_kind() -> None:
+    assert edges("sts/db") == {("client", "db"): ("", "", False, 2)}
+    sent_by_database = observed(entry("db-0", sent("web-1"), 4))
+    assert edges("deploy", sent_by_database) == {("db", "web"): (identity("db"), identity("web"), True, 4)}
+    received = observed(entry("web-1", got("db"), 3))
+    assert edges("deploy/web", received) == {("db", "web"): (identity("db"), identity("web"), True, 3)}
+
+
+def test_edges_of_all_workloads() -> None:
+    assert edges("workloads").keys() == edges("deploy").keys()
+    among_databases = observed(entry("db-0", sent("db-0", name="db"), 4))
+    assert edges("deploy", among_databases) == {}
+    assert edges("workloads", among_databases).keys() == {("db", "db")}
+
+
+def test_a_pod_that_is_gone_is_of_the_workload_that_its_caller_knew() -> None:
+    seen = observed(entry("client-1", sent("db-9", name="db"), 1))
+    assert edges("deploy", seen).keys() == {("client", "db")}
+
+
+def test_callers_without_a_name_are_those_that_have_no_sidecar_or_are_unknown() -> None:
     rows = [row for row in views.edges(observed(), asked("deploy/web")) if not row.source]
     assert [(row.client_id, row.server_id, row.secured, row.stats.requests) for row in rows] == [
         ("", "", False, 8),
@@ -390,7 +411,7 @@ def test_an_identity_that_several_share_is_nobody_in_particular() -> None:
 
 def test_edges_of_one_end() -> None:
     assert edges("deploy/canary").keys() == {("client", "canary")}
-    assert edges("deploy/client").keys() == {("client", "canary"), ("client", "web")}
+    assert edges("deploy/client").keys() == {("client", "canary"), ("client", "db"), ("client", "web")}
 
 
 @pytest.mark.parametrize("text", ["svc", "ts", "tt"])

@@ -13,7 +13,7 @@ HEADER = ("SRC", "DST", "SRC_NS", "DST_NS", "CLIENT_ID", "SERVER_ID", "SECURED")
 
 
 @click.command(cls=Command, exits=traffic.EXITS, short_help="Show who called whom, and by which identities.")
-@click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
+@click.argument("resource", metavar="[KIND[/NAME]]", default="workloads")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option

@@ -25,7 +25,7 @@ HEADER = ("SOURCE", "DESTINATION", "ROUTE", "REQUESTS", "RPS", "SUCCESS", "BEST"
 
 
 @click.command(cls=Command, exits=traffic.EXITS, short_help="Show live traffic, busiest first.")
-@click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
+@click.argument("resource", metavar="[KIND[/NAME]]", default="workloads")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option

@@ -19,7 +19,7 @@ End = tuple[str, str]
 
 
 @click.command(cls=Command, exits=traffic.EXITS, short_help="Show who calls whom, as a tree.")
-@click.argument("resource", metavar="[KIND[/NAME]]", default="deploy")
+@click.argument("resource", metavar="[KIND[/NAME]]", default="workloads")
 @traffic.where_options
 @traffic.scope_options
 @traffic.window_option
