@@ -19,7 +19,7 @@ from smi.documents import Found, kind_of_value, objects_of
 from smi.errors import BadAnnotation
 from smi.kept import Unfolded, annotation_steps, unfold
 from smi.problems import Origin, Problem, Step
-from smi.wire.base import Misspelled, WireError
+from smi.wire.base import BY_HAND, Misspelled, WireError
 from smi.wire.kinds import SMI_KINDS, Convertible, SmiObject, kind_of
 from smi.wire.split import QuantitySplit
 from smi.workloads import Workload
@@ -88,7 +88,7 @@ def _read_file(text: str, file: str) -> Iterator[tuple[SmiObject, Origin] | Prob
 
 
 def _read_found(found: Found, model: type[Convertible], file: str) -> Iterator[tuple[SmiObject, Origin] | Problem]:
-    read = decode_found(found, model, file)
+    read = decode_found(found, model, file, BY_HAND)
     if isinstance(read, list):
         yield from read
         return
@@ -122,8 +122,10 @@ def decode_object(thing: dict[str, Any], model: type[Convertible], name: str) ->
         return [Problem(file=name, line=0, field="", message=message)]
 
 
-def decode_found(found: Found, model: type[Convertible], file: str) -> SmiObject | list[Problem]:
-    """The hub's object, what annotations keep of it included, or what is wrong."""
+def decode_found(
+    found: Found, model: type[Convertible], file: str, context: object = None
+) -> SmiObject | list[Problem]:
+    """The hub's object, what annotations keep of it included, or what is wrong. ``context`` is the model's."""
     manifest = found.manifest()
     unfolded = Unfolded(manifest=manifest)
     try:
@@ -131,7 +133,7 @@ def decode_found(found: Found, model: type[Convertible], file: str) -> SmiObject
             unfolded = unfold(manifest, found.kind)
         if unfolded.quantities:
             model = QuantitySplit
-        return model.model_validate(unfolded.manifest).to_hub()
+        return model.model_validate(unfolded.manifest, context=context).to_hub()
     except BadAnnotation as error:
         return [found.problem(file, annotation_steps(error.name), str(error))]
     except ValidationError as error:

@@ -7,10 +7,12 @@ split before its backends. ``smi lint`` prints it beside the problems of
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 from smi.access import IdentityBinding, Subject, TrafficTarget
 from smi.decode import Origin, SmiObject
@@ -22,6 +24,12 @@ from smi.workloads import EndpointSlice, Service, Workload
 
 DEFAULT_CLUSTER_DOMAIN = "cluster.local"
 """Kubernetes' own default."""
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+"""RFC 9110 §9.3 and RFC 5789. Others are fine, unless they look like one of these misspelled."""
+
+_NO_PATH = re.compile(r"\^?\w[^?*{]")
+"""How an expression begins that wants something else than the slash of every path."""
 
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 
@@ -67,9 +75,15 @@ class _World:
     def __init__(self, snapshot: Snapshot, cluster_domain: str) -> None:
         self._domain = cluster_domain
         self._objects: Mapping[Key, SmiObject] = snapshot.objects
+        self.sliced = {
+            ServiceName(namespace=obj.meta.namespace, name=obj.service)
+            for obj in snapshot.objects.values()
+            if isinstance(obj, EndpointSlice)
+        }
         self.workloads = [obj for obj in snapshot.objects.values() if isinstance(obj, Workload)]
         splits = [obj for obj in snapshot.objects.values() if isinstance(obj, TrafficSplit)]
         self.plain = self._plain_by_root(splits)
+        self.roots = {self.resolve(split.service, split.meta.namespace) for split in splits}
 
     def has(self, kind: str, namespace: str, name: str) -> bool:
         return (kind, namespace, name) in self._objects
@@ -114,6 +128,8 @@ def _doubts(obj: SmiObject, world: _World) -> Iterator[_Doubt]:
             yield from _binding(obj, world)
         case EndpointSlice():
             yield from _slice(obj, world)
+        case Service():
+            yield from _service(obj, world)
         case _:
             pass
 
@@ -131,7 +147,13 @@ def _split(split: TrafficSplit, world: _World) -> Iterator[_Doubt]:
         yield _Doubt(("spec.service",), f"{first} splits {root.name} already: this split is ignored (Conflicted)")
     if not any(backend.weight for backend in split.backends):
         yield _Doubt(("spec.backends",), "all weights are 0: every request is answered 503")
+    named: set[ServiceName | str] = set()
     for index, backend in enumerate(split.backends):
+        leaf = world.resolve(backend.service, split.meta.namespace)
+        if leaf in named:
+            message = f"{shown(backend.service)} is a backend above already: its weights add up"
+            yield _Doubt((f"spec.backends[{index}].service",), message)
+        named.add(leaf)
         for message in _backend(backend.service, root, split.meta.namespace, world):
             yield _Doubt((f"spec.backends[{index}].service",), message)
     for index, ref in enumerate(split.matches):
@@ -159,6 +181,36 @@ def _backend(text: str, root: ServiceName, namespace: str, world: _World) -> Ite
         if lacking:
             ports = ", ".join(map(str, lacking))
             yield f"{name.name} lacks port {ports} of the root: it gets nothing there"
+
+
+def _service(service: Service, world: _World) -> Iterator[_Doubt]:
+    seen: dict[tuple[str, object], str] = {}
+    for index, port in enumerate(service.ports):
+        for what, value in (("port", (port.port, port.protocol)), ("name", port.name)):
+            if (what, value) in seen and (value or len(service.ports) > 1):
+                message = f"is that of {seen[what, value]} too: Kubernetes refuses it"
+                yield _Doubt((f"spec.ports[{index}].{what}", f"spec.ports[{index}]"), message)
+            seen.setdefault((what, value), f"ports[{index}]")
+    namespace = service.meta.namespace
+    name = ServiceName(namespace=namespace, name=service.meta.name)
+    if service.type == "ExternalName" or not service.ports or name in world.roots:
+        return
+    if not service.selector:
+        if name not in world.sliced:
+            yield _Doubt(("spec.selector", "spec"), "no selector, and no EndpointSlice is here: nothing answers for it")
+        return
+    chosen = [
+        item
+        for item in world.workloads
+        if item.meta.namespace == namespace and service.selector.items() <= item.template.labels.items()
+    ]
+    if world.workloads and not chosen:
+        yield _Doubt(("spec.selector",), f"no pod in namespace {namespace} has these labels: nothing answers for it")
+    for index, port in enumerate(service.ports):
+        named = {port.name for item in chosen for container in item.containers for port in container.ports}
+        if chosen and isinstance(port.target_port, str) and port.target_port not in named:
+            message = f"no container behind it has a port named {shown(port.target_port)}: it leads nowhere"
+            yield _Doubt((f"spec.ports[{index}].targetPort",), message)
 
 
 def _slice(written: EndpointSlice, world: _World) -> Iterator[_Doubt]:
@@ -254,9 +306,16 @@ def _match(match: HTTPMatch, at: tuple[str, ...]) -> Iterator[_Doubt]:
     if match.path_regex and not _reaches_the_end(match.path_regex):
         message = f"{shown(match.path_regex)} also matches every longer path; end it with `$` to mean only this"
         yield _Doubt(tuple(f"{base}.pathRegex" for base in at), message)
+    if _NO_PATH.match(match.path_regex) and "|" not in match.path_regex:
+        message = f"{shown(match.path_regex)} matches no path: they all begin with `/`"
+        yield _Doubt(tuple(f"{base}.pathRegex" for base in at), message)
     for method in match.methods:
+        near = get_close_matches(method.upper(), _METHODS, 1)
         if method != method.upper():
-            message = f"methods are compared exactly: did you mean `{method.upper()}`?"
+            message = f"methods are compared exactly: did you mean `{near[0] if near else method.upper()}`?"
+            yield _Doubt(tuple(f"{base}.methods" for base in at), message)
+        elif method not in _METHODS and near:
+            message = f"{method} is not a usual method: did you mean `{near[0]}`?"
             yield _Doubt(tuple(f"{base}.methods" for base in at), message)
 
 

@@ -18,7 +18,7 @@ from translator.retries import calls, is_about_calls, speaks
 from translator.slices import slice_findings
 from translator.splits import effective_splits, split_findings
 from translator.subjects import binding_findings, destination_findings
-from translator.vocabulary import fault
+from translator.vocabulary import LOCAL_PREFIX, ON_POD_NAMES, ON_TEMPLATE_NAMES, fault
 from translator.world import Read, World
 
 _METADATA = ("metadata", "annotations")
@@ -148,15 +148,32 @@ def annotation_warnings(snapshot: Snapshot) -> tuple[LintWarning, ...]:
 def _doubts(world: World, obj: SmiObject) -> Iterator[tuple[tuple[str, ...], str]]:
     """The path of each annotation that does not do what it seems to, and why."""
     if isinstance(obj, Service):
-        for remark in calls(world, obj).remarks:
-            yield (*_METADATA, remark.annotation), remark.message
+        for said in calls(world, obj).remarks:
+            yield (*_METADATA, said.annotation), said.message
+        for name in obj.meta.annotations:
+            if remark := _elsewhere(name, on_pods=False, on_namespace=False):
+                yield (*_METADATA, name), remark
         return
     places: list[tuple[tuple[str, ...], Meta]] = [(_METADATA, obj.meta)]
     if isinstance(obj, Workload) and obj.kind != "Pod":
         places.append((_TEMPLATE, obj.template))
     for path, meta in places:
+        on_pods = path == _TEMPLATE or (isinstance(obj, Workload) and obj.kind == "Pod")
         for name, value in meta.annotations.items():
             if is_about_calls(name):
                 yield (*path, name), "it is read on Services only and does nothing here"
-            elif isinstance(obj, Namespace | Workload) and (wrong := fault(name, value)):
+            elif (on_pods or isinstance(obj, Namespace | Workload)) and (wrong := fault(name, value)):
                 yield (*path, name), f"{wrong}; it does not count"
+            elif remark := _elsewhere(name, on_pods=on_pods, on_namespace=isinstance(obj, Namespace)):
+                yield (*path, name), remark
+
+
+def _elsewhere(name: str, *, on_pods: bool, on_namespace: bool) -> str:
+    """Why an annotation of pods does nothing where it stands; empty: it does something, or it is none of these."""
+    if name.startswith(LOCAL_PREFIX):
+        if name not in ON_TEMPLATE_NAMES:
+            return f"is not known; known is {', '.join(sorted(ON_TEMPLATE_NAMES))}; it does not count"
+        return "" if on_pods else "it is read on pods and pod templates only and does nothing here"
+    if name in ON_POD_NAMES and not on_pods and not on_namespace:
+        return "it is read on pods, pod templates and namespaces only and does nothing here"
+    return ""

@@ -279,6 +279,9 @@ ON_TEMPLATES = (COMMAND,)
 INJECTED: Final = "smi-mesh.io/proxy-status"
 """What the injector writes on a pod: ours, but nobody's to set."""
 
+LOCAL_PREFIX: Final = "local.smi-mesh.io/"
+ON_TEMPLATE_NAMES: Final = frozenset(one.name for one in ON_TEMPLATES)
+ON_POD_NAMES: Final = frozenset(one.name for one in (*ON_PODS, *ON_CLUSTER))
 _PREFIX: Final = "smi-mesh.io/"
 _KNOWN: Final = {one.name: one.values for one in (*ON_PODS, *ON_CLUSTER)}
 _READ: Final[Mapping[str, Callable[[str], object]]] = {

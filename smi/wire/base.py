@@ -10,10 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, ClassVar, NoReturn
+from typing import Annotated, ClassVar, Final, NoReturn
 
 import re2
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from smi.errors import Invalid
@@ -28,6 +36,9 @@ MAX_PORT = 65535
 
 NEAR = 0.75
 """difflib ratio from which a key counts as a misspelling: ``sevice``, ``weigth``, ``path_regex``, not ``status``."""
+
+BY_HAND: Final = object()
+"""The context in which models read what stands in a file."""
 
 _REGEX_OPTIONS = re2.Options()
 _REGEX_OPTIONS.log_errors = False
@@ -53,7 +64,9 @@ class Wire(BaseModel):
 
     ``also_known`` are keys that are right here but not read: no one can mean
     another by them. ``spelling`` says whether every near miss is reported, or
-    only when a required field is missing.
+    only when a required field is missing. ``spelling_by_hand``: every near miss
+    in what people write (``BY_HAND``), as ``kubectl apply`` does, but not in what
+    an API server sends, which may know more fields than this version.
     """
 
     model_config = ConfigDict(
@@ -61,18 +74,20 @@ class Wire(BaseModel):
     )
     also_known: ClassVar[frozenset[str]] = frozenset()
     spelling: ClassVar[bool] = False
+    spelling_by_hand: ClassVar[bool] = False
 
     @model_validator(mode="before")
     @classmethod
-    def _forgive(cls, data: object) -> object:
+    def _forgive(cls, data: object, info: ValidationInfo) -> object:
         if not isinstance(data, dict):
             return data
-        fields = {info.alias or name: info for name, info in cls.model_fields.items()}
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
         given = {key: value for key, value in data.items() if value is not None}
-        incomplete = any(info.is_required() and name not in given for name, info in fields.items())
+        incomplete = any(field.is_required() and name not in given for name, field in fields.items())
+        spelling = cls.spelling or (cls.spelling_by_hand and info.context is BY_HAND)
         for key in [key for key in given if key not in fields]:
             misspelled = None
-            if (cls.spelling or incomplete) and key not in cls.also_known:
+            if (spelling or incomplete) and key not in cls.also_known:
                 misspelled = _misspelled(key, fields, sorted(cls.also_known), always=incomplete and cls.spelling)
             if misspelled is None:
                 del given[key]

@@ -17,6 +17,7 @@ Seconds = Annotated[int, Field(ge=0)]
 class ContainerPortWire(Wire):
     """One of ``ports``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     also_known: ClassVar[frozenset[str]] = frozenset({"hostPort", "hostIP"})
     container_port: Port
     name: str = ""
@@ -26,12 +27,15 @@ class ContainerPortWire(Wire):
 class FieldRef(Wire):
     """``valueFrom.fieldRef``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"apiVersion"})
     field_path: str
 
 
 class KeyRef(Wire):
     """``valueFrom.configMapKeyRef``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     name: Name
     key: str
     optional: bool = False
@@ -40,6 +44,8 @@ class KeyRef(Wire):
 class ValueFrom(Wire):
     """``valueFrom``; its other sources (Secrets, resources) are not for local processes."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"resourceFieldRef", "secretKeyRef", "fileKeyRef"})
     field_ref: FieldRef | None = None
     config_map_key_ref: KeyRef | None = None
 
@@ -47,6 +53,7 @@ class ValueFrom(Wire):
 class Env(Wire):
     """One of ``env``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     name: str
     value: str | None = None
     value_from: ValueFrom | None = None
@@ -67,18 +74,23 @@ class Env(Wire):
 class ConfigMapRef(Wire):
     """``configMapRef``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"optional"})
     name: Name
 
 
 class EnvFrom(Wire):
     """One of ``envFrom``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"prefix", "secretRef"})
     config_map_ref: ConfigMapRef | None = None
 
 
 class HttpHeader(Wire):
     """One of a probe's ``httpHeaders``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     name: str
     value: str
 
@@ -86,6 +98,8 @@ class HttpHeader(Wire):
 class HttpGet(Wire):
     """``httpGet``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"host", "scheme"})
     port: PortOrName
     path: str = "/"
     http_headers: list[HttpHeader] = Field(default_factory=list)
@@ -94,18 +108,23 @@ class HttpGet(Wire):
 class Exec(Wire):
     """``exec``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     command: list[str]
 
 
 class TcpSocket(Wire):
     """``tcpSocket``; ``grpc`` is read as the same: the port must accept."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"host", "service"})
     port: PortOrName
 
 
 class ReadinessProbe(Wire):
     """``readinessProbe``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"terminationGracePeriodSeconds"})
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
     grpc: TcpSocket | None = None
@@ -149,6 +168,8 @@ class ReadinessProbe(Wire):
 class Item(Wire):
     """One of a ConfigMap volume's ``items``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"mode"})
     key: str
     path: str
 
@@ -156,6 +177,8 @@ class Item(Wire):
 class ConfigMapVolume(Wire):
     """``configMap`` of a volume."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"defaultMode", "optional"})
     name: Name
     items: list[Item] = Field(default_factory=list)
 
@@ -163,6 +186,40 @@ class ConfigMapVolume(Wire):
 class Volume(Wire):
     """One of a pod's ``volumes``; kinds other than ConfigMaps are not read."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "awsElasticBlockStore",
+            "azureDisk",
+            "azureFile",
+            "cephfs",
+            "cinder",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "fc",
+            "flexVolume",
+            "flocker",
+            "gcePersistentDisk",
+            "gitRepo",
+            "glusterfs",
+            "hostPath",
+            "image",
+            "iscsi",
+            "nfs",
+            "persistentVolumeClaim",
+            "photonPersistentDisk",
+            "portworxVolume",
+            "projected",
+            "quobyte",
+            "rbd",
+            "scaleIO",
+            "secret",
+            "storageos",
+            "vsphereVolume",
+        }
+    )
     name: str
     config_map: ConfigMapVolume | None = None
 
@@ -170,6 +227,15 @@ class Volume(Wire):
 class VolumeMount(Wire):
     """One of ``volumeMounts``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "mountPropagation",
+            "readOnly",
+            "recursiveReadOnly",
+            "subPathExpr",
+        }
+    )
     name: str
     mount_path: str
     sub_path: str = ""
@@ -178,6 +244,26 @@ class VolumeMount(Wire):
 class WireContainer(Wire):
     """One of ``containers``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "imagePullPolicy",
+            "lifecycle",
+            "livenessProbe",
+            "resizePolicy",
+            "resources",
+            "restartPolicy",
+            "restartPolicyRules",
+            "securityContext",
+            "startupProbe",
+            "stdin",
+            "stdinOnce",
+            "terminationMessagePath",
+            "terminationMessagePolicy",
+            "tty",
+            "volumeDevices",
+        }
+    )
     name: Label
     image: str = ""
     command: list[str] = Field(default_factory=list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,8 @@ from smi.workloads import ConfigMap, Namespace, Service, ServiceAccount, Service
 class WireNamespace(Object):
     """Namespace; it is in no namespace itself."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"spec", "status"})
     metadata: LabelMetadata
 
     def to_hub(self) -> Namespace:
@@ -25,6 +27,16 @@ class WireNamespace(Object):
 class WireServiceAccount(Object):
     """ServiceAccount: only that it exists."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "secrets",
+            "imagePullSecrets",
+            "automountServiceAccountToken",
+            "status",
+        }
+    )
+
     def to_hub(self) -> ServiceAccount:
         """The hub's object."""
         return ServiceAccount(meta=self.metadata.to_meta())
@@ -33,6 +45,8 @@ class WireServiceAccount(Object):
 class WireConfigMap(Object):
     """ConfigMap; ``binaryData`` is not read."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"binaryData", "immutable", "status"})
     data: dict[str, str] = Field(default_factory=dict)
 
     def to_hub(self) -> ConfigMap:
@@ -47,6 +61,8 @@ def _empty_is_none(value: object) -> object:
 class WireServicePort(Wire):
     """One of a Service's ``ports``. Without ``targetPort`` it is the same port."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"nodePort"})
     port: Port
     name: str = ""
     target_port: Annotated[PortOrName | None, BeforeValidator(_empty_is_none)] = None
@@ -67,6 +83,28 @@ class WireServicePort(Wire):
 class ServiceSpec(Wire):
     """``spec`` of a Service."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "allocateLoadBalancerNodePorts",
+            "clusterIPs",
+            "externalIPs",
+            "externalTrafficPolicy",
+            "healthCheckNodePort",
+            "internalTrafficPolicy",
+            "ipFamilies",
+            "ipFamily",
+            "ipFamilyPolicy",
+            "loadBalancerClass",
+            "loadBalancerIP",
+            "loadBalancerSourceRanges",
+            "publishNotReadyAddresses",
+            "sessionAffinity",
+            "sessionAffinityConfig",
+            "topologyKeys",
+            "trafficDistribution",
+        }
+    )
     ports: list[WireServicePort] = Field(default_factory=list)
     selector: dict[str, str] = Field(default_factory=dict)
     type: Annotated[str, one_of("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")] = "ClusterIP"
@@ -77,6 +115,8 @@ class ServiceSpec(Wire):
 class WireService(Object):
     """Service."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"status"})
     metadata: LabelMetadata
     spec: ServiceSpec = Field(default_factory=ServiceSpec)
 

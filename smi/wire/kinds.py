@@ -41,14 +41,16 @@ SPLIT, ACCESS, SPECS = (f"{group}.{SMI_DOMAIN}" for group in ("split", "access",
 ALPHAS = ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4")
 
 _NEAR = 0.8
+_VERY_NEAR = 0.85
+"""``Servce`` is a Service misspelled, but ``Config`` (of a kubeconfig) is no ConfigMap."""
 
 
 class Convertible(Protocol):
     """A model that knows its hub object."""
 
     @classmethod
-    def model_validate(cls, obj: object) -> Self:
-        """The model of plain data; pydantic's ValidationError names all that is wrong."""
+    def model_validate(cls, obj: object, *, context: object = None) -> Self:
+        """The model of plain data; pydantic's ValidationError names all that is wrong. ``context``: see ``Wire``."""
 
     def to_hub(self) -> SmiObject:
         """The hub's object; WireError when fields contradict each other."""
@@ -89,7 +91,23 @@ def model_of(api_version: str, kind: str) -> type[Convertible] | tuple[str, str]
     if whole and kind not in whole:
         # The beginning of a kind is no kind: a file that is being written, not an object of somebody else's.
         return "kind", f"{shown(kind)} is not known, did you mean `{min(whole, key=len)}`?"
-    return OTHER_KINDS.get((api_version, kind))
+    known = OTHER_KINDS.get((api_version, kind))
+    return known if known is not None else _misplaced(group, api_version, kind)
+
+
+def _misplaced(group: str, api_version: str, kind: str) -> tuple[str, str] | None:
+    """What looks like a kind of Kubernetes that we read, by another spelling or in the wrong one of its own groups.
+
+    Groups with a dot are of somebody else, who may have a ``Service`` of his own.
+    """
+    if "." in group or kind.endswith("List"):
+        return None
+    homes = [version for version, known in OTHER_KINDS if known == kind]
+    if homes:
+        return "apiVersion", f"{kind} belongs to {homes[0]}, not to {shown(api_version)}"
+    here = {known.lower(): known for version, known in OTHER_KINDS if version == api_version}
+    near = get_close_matches(kind.lower(), here, 1, _VERY_NEAR)
+    return ("kind", f"{shown(kind)} is not known, did you mean `{here[near[0]]}`?") if near else None
 
 
 def _smi_model(group: str, version: str, kind: str) -> type[Convertible] | tuple[str, str] | None:

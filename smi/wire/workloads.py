@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,48 @@ from smi.workloads import Container, Workload
 class PodSpec(Wire):
     """``spec`` of a pod or of a template. ``serviceAccount`` is the old spelling of ``serviceAccountName``."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "activeDeadlineSeconds",
+            "affinity",
+            "automountServiceAccountToken",
+            "dnsConfig",
+            "dnsPolicy",
+            "enableServiceLinks",
+            "ephemeralContainers",
+            "hostAliases",
+            "hostIPC",
+            "hostNetwork",
+            "hostPID",
+            "hostUsers",
+            "hostname",
+            "hostnameOverride",
+            "imagePullSecrets",
+            "initContainers",
+            "nodeName",
+            "nodeSelector",
+            "os",
+            "overhead",
+            "preemptionPolicy",
+            "priority",
+            "priorityClassName",
+            "readinessGates",
+            "resourceClaims",
+            "resources",
+            "restartPolicy",
+            "runtimeClassName",
+            "schedulerName",
+            "schedulingGates",
+            "securityContext",
+            "setHostnameAsFQDN",
+            "shareProcessNamespace",
+            "subdomain",
+            "terminationGracePeriodSeconds",
+            "tolerations",
+            "topologySpreadConstraints",
+        }
+    )
     containers: Annotated[list[WireContainer], Field(min_length=1)]
     service_account_name: Name | None = None
     service_account: str = ""
@@ -36,6 +78,7 @@ class PodSpec(Wire):
 class Template(Wire):
     """``template``."""
 
+    spelling_by_hand: ClassVar[bool] = True
     metadata: Labels = Field(default_factory=Labels)
     spec: PodSpec
 
@@ -43,12 +86,30 @@ class Template(Wire):
 class PodSelector(Wire):
     """``selector``; whether its ``matchExpressions`` hold is not looked at."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"matchExpressions"})
     match_labels: dict[str, str] = Field(default_factory=dict)
 
 
 class ReplicatedSpec(Wire):
     """``spec`` of a Deployment or StatefulSet."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset(
+        {
+            "minReadySeconds",
+            "ordinals",
+            "paused",
+            "persistentVolumeClaimRetentionPolicy",
+            "podManagementPolicy",
+            "progressDeadlineSeconds",
+            "revisionHistoryLimit",
+            "rollbackTo",
+            "strategy",
+            "updateStrategy",
+            "volumeClaimTemplates",
+        }
+    )
     selector: PodSelector = Field(default_factory=PodSelector)
     replicas: Annotated[int, Field(ge=0)] = 1
     service_name: str = ""
@@ -58,6 +119,8 @@ class ReplicatedSpec(Wire):
 class Replicated(Object):
     """Deployment and StatefulSet at every version."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"status"})
     spec: ReplicatedSpec
 
     def to_hub(self) -> Workload:
@@ -96,6 +159,8 @@ class Replicated(Object):
 class WirePod(Object):
     """Pod: a workload of one, its own template."""
 
+    spelling_by_hand: ClassVar[bool] = True
+    also_known: ClassVar[frozenset[str]] = frozenset({"status"})
     spec: PodSpec
 
     def to_hub(self) -> Workload:

@@ -4,7 +4,8 @@ from textwrap import dedent
 
 import pytest
 
-from smi.decode import Problem, decode_text
+from smi.decode import Problem, decode_object, decode_text
+from smi.wire.core import WireService
 
 HEAD = "apiVersion: {}\nkind: {}\nmetadata:\n  name: x\n"
 SPLIT1 = HEAD.format("split.smi-spec.io/v1alpha1", "TrafficSplit")
@@ -277,6 +278,77 @@ def test_weights(head: str, weight: str, message: str) -> None:
 )
 def test_faults(text: str, expected: list[str]) -> None:
     assert sorted(problems_of(text)) == sorted(f"m.yaml:{line}" for line in expected)
+
+
+POD = "spec: {containers: [{name: a, PLACE}]}"
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "where", "meant"),
+    [
+        ("v1 Service", "spec: {selctor: {a: b}}", "spec.selctor", "selector"),
+        ("v1 Service", "spec: {ports: [{port: 80, targetPrt: 8080}]}", "spec.ports[0].targetPrt", "targetPort"),
+        ("v1 Service", "sepc: {}", "sepc", "spec"),
+        ("v1 ConfigMap", "dta: {}", "dta", "data"),
+        (
+            "apps/v1 Deployment",
+            "spec: {replcas: 2, template: {spec: {containers: [{name: a}]}}}",
+            "spec.replcas",
+            "replicas",
+        ),
+        (
+            "v1 Pod",
+            "spec: {serviceAcountName: b, containers: [{name: a}]}",
+            "spec.serviceAcountName",
+            "serviceAccountName",
+        ),
+        ("v1 Pod", POD.replace("PLACE", "comand: [a]"), "spec.containers[0].comand", "command"),
+        ("v1 Pod", POD.replace("PLACE", "readinesProbe: {}"), "spec.containers[0].readinesProbe", "readinessProbe"),
+        ("v1 Pod", POD.replace("PLACE", "env: [{name: a, vale: b}]"), "spec.containers[0].env[0].vale", "value"),
+        (
+            "v1 Pod",
+            POD.replace("PLACE", "readinessProbe: {httpGt: {}}"),
+            "spec.containers[0].readinessProbe.httpGt",
+            "httpGet",
+        ),
+    ],
+)
+def test_fields_of_kubernetes_that_look_misspelled(head: str, rest: str, where: str, meant: str) -> None:
+    assert problems_of(HEAD.format(*head.split()) + rest) == [
+        f"m.yaml:5: {where}: unknown field, did you mean `{meant}`?"
+    ]
+
+
+def test_an_api_server_may_know_more_fields() -> None:
+    newer = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"selectors": []}}
+    assert not isinstance(decode_object(newer, WireService, "Service x"), list)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "expected"),
+    [
+        ("v1", "Servce", "2: kind: `Servce` is not known, did you mean `Service`?"),
+        ("v1", "service", "2: kind: `service` is not known, did you mean `Service`?"),
+        ("apps/v1", "Deploymnt", "2: kind: `Deploymnt` is not known, did you mean `Deployment`?"),
+        ("v1", "Deployment", "1: apiVersion: Deployment belongs to apps/v1, not to `v1`"),
+        ("app/v1", "StatefulSet", "1: apiVersion: StatefulSet belongs to apps/v1, not to `app/v1`"),
+    ],
+)
+def test_kinds_of_kubernetes_that_look_misspelled(api_version: str, kind: str, expected: str) -> None:
+    assert problems_of(HEAD.format(api_version, kind)) == [f"m.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        *(("v1", kind) for kind in ("Endpoints", "Node", "PodTemplate", "Secret", "ConfigMapList")),
+        *(("apps/v1", kind) for kind in ("DaemonSet", "ReplicaSet", "ControllerRevision")),
+        ("batch/v1", "Job"),
+        ("serving.knative.dev/v1", "Service"),
+    ],
+)
+def test_kinds_of_others(api_version: str, kind: str) -> None:
+    assert decode_text(HEAD.format(api_version, kind), "m.yaml").problems == ()
 
 
 def test_all_problems_of_a_file_in_order_of_lines() -> None:

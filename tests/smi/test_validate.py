@@ -9,11 +9,17 @@ from smi.sources.snapshot import FileState, Snapshot, advance, merge
 from smi.validate import lint
 
 SERVICES = """\
-{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}, {port: 81}]}}
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, name: a}, {port: 81, name: b}]}
 ---
-{apiVersion: v1, kind: Service, metadata: {name: web-v1}, spec: {ports: [{port: 80}, {port: 81}]}}
+apiVersion: v1
+kind: Service
+metadata: {name: web-v1}
+spec: {selector: {app: web}, ports: [{port: 80, name: a}, {port: 81, name: b}]}
 ---
-{apiVersion: v1, kind: Service, metadata: {name: web-v2}, spec: {ports: [{port: 80}]}}
+{apiVersion: v1, kind: Service, metadata: {name: web-v2}, spec: {selector: {app: web}, ports: [{port: 80}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: out}, spec: {type: ExternalName, externalName: a.example}}
 ---
@@ -21,8 +27,8 @@ SERVICES = """\
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: server}
-spec: {serviceAccountName: server, containers: [{name: a, ports: [{containerPort: 8080}]}]}
+metadata: {name: server, labels: {app: web}}
+spec: {serviceAccountName: server, containers: [{name: a, ports: [{containerPort: 8080, name: http}]}]}
 ---
 apiVersion: specs.smi-spec.io/v1alpha4
 kind: HTTPRouteGroup
@@ -222,9 +228,10 @@ def test_a_pattern_at_the_top() -> None:
 
 
 def test_names_and_methods_of_matches() -> None:
-    assert doubts(group("{name: a, methods: [GET, post]}", "{name: a}")) == [
+    assert doubts(group("{name: a, methods: [GET, post]}", "{name: a}", "{name: b, methods: [GTE, PURGE]}")) == [
         "m.yaml:6: spec.matches[0].methods: methods are compared exactly: did you mean `POST`?",
         "m.yaml:7: spec.matches[1].name: another match is named `a` too",
+        "m.yaml:8: spec.matches[2].methods: GTE is not a usual method: did you mean `GET`?",
     ]
 
 
@@ -256,7 +263,7 @@ ports:
 - {{port: 80}}
 {rest}
 ---
-{{apiVersion: v1, kind: Service, metadata: {{name: picks}}, spec: {{selector: {{a: b}}, ports: [{{port: 80}}]}}}}
+{{apiVersion: v1, kind: Service, metadata: {{name: picks}}, spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}}}
 ---
 {{apiVersion: v1, kind: Service, metadata: {{name: bare}}, spec: {{ports: [{{port: 80}}, {{port: 5, name: x}}]}}}}
 """
@@ -290,7 +297,60 @@ LABEL = "m.yaml:5: metadata.labels[kubernetes.io/service-name]"
     ids=("nothing", "no label", "no Service", "selector", "names", "ports"),
 )
 def test_slices(text: str, expected: list[str]) -> None:
-    assert doubts(text) == expected
+    found = lint(snapshot_of(text))
+    assert [str(warning) for warning in found if warning.subject.startswith("EndpointSlice ")] == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("{selector: {app: web}, ports: [{port: 80, targetPort: http}]}", []),
+        ("{selector: {app: web}, ports: [{port: 80, name: t}, {port: 80, name: u, protocol: UDP}]}", []),
+        (
+            "{selector: {app: web}, ports: [{port: 80, name: a}, {port: 80, name: a}]}",
+            [
+                "spec.ports[1].name: is that of ports[0] too: Kubernetes refuses it",
+                "spec.ports[1].port: is that of ports[0] too: Kubernetes refuses it",
+            ],
+        ),
+        (
+            "{selector: {app: web}, ports: [{port: 80, targetPort: htpp}]}",
+            ["spec.ports[0].targetPort: no container behind it has a port named `htpp`: it leads nowhere"],
+        ),
+        (
+            "{selector: {app: wbe}, ports: [{port: 80, targetPort: http}]}",
+            ["spec.selector: no pod in namespace default has these labels: nothing answers for it"],
+        ),
+        ("{ports: [{port: 80}]}", ["spec: no selector, and no EndpointSlice is here: nothing answers for it"]),
+        ("{}", []),
+    ],
+)
+def test_services(spec: str, expected: list[str]) -> None:
+    assert doubts(f"apiVersion: v1\nkind: Service\nmetadata: {{name: x}}\nspec: {spec}") == [
+        f"m.yaml:4: {text}" for text in expected
+    ]
+
+
+def test_a_root_whose_requests_all_go_to_leaves_needs_no_pods() -> None:
+    root = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: root}, spec: {ports: [{port: 80}]}}"
+    assert doubts(split("  service: root\n  backends: [{service: web-v2, weight: 1}]") + root) == []
+
+
+def test_a_backend_that_stands_twice() -> None:
+    twice = "  service: web\n  backends: [{service: web-v1, weight: 1}, {service: web-v1.default, weight: 1}]"
+    [doubt] = doubts(split(twice))
+    assert doubt.endswith("spec.backends[1].service: `web-v1.default` is a backend above already: its weights add up")
+
+
+@pytest.mark.parametrize("pattern", ["api/x$", "^api/x$", "a+/x$"])
+def test_patterns_that_match_no_path(pattern: str) -> None:
+    [doubt] = doubts(group(f"{{name: a, pathRegex: '{pattern}'}}"))
+    assert f"`{pattern}` matches no path: they all begin with `/`" in doubt
+
+
+@pytest.mark.parametrize("pattern", ["/x$", "a?/x$", "a*/x$", "a|/x$", "(a|/)x$", ".x$", "[/]x$"])
+def test_patterns_that_may_match_one(pattern: str) -> None:
+    assert doubts(group(f"{{name: a, pathRegex: '{pattern}'}}")) == []
 
 
 def test_an_object_of_unknown_origin() -> None:

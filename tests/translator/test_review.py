@@ -95,3 +95,45 @@ def test_annotations_of_pods_and_namespaces_that_mean_nothing() -> None:
     ]
     assert told[0].message == "'maybe' is not one of deny, allow; it does not count"
     assert "is not known; known are" in told[2].message
+
+
+def test_annotations_of_pods_where_nobody_reads_them() -> None:
+    text = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations:
+    smi-mesh.io/policy-mode: audit
+    local.smi-mesh.io/command: sleep 1
+spec:
+  template:
+    metadata:
+      annotations:
+        smi-mesh.io/policy-mode: audit
+        local.smi-mesh.io/comand: sleep 1
+    spec: {containers: [{name: a}]}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  annotations:
+    smi-mesh.io/default-policy: allow
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: web
+  annotations:
+    smi-mesh.io/default-policy: allow
+"""
+    decoded = decode_text(text, "m.yaml")
+    warnings = annotation_warnings(merge([advance(FileState(file="m.yaml"), decoded)]))
+    everywhere = "it is read on pods, pod templates and namespaces only and does nothing here"
+    assert [(one.line, one.message) for one in warnings] == [
+        (6, everywhere),
+        (7, "it is read on pods and pod templates only and does nothing here"),
+        (13, "is not known; known is local.smi-mesh.io/command; it does not count"),
+        (21, everywhere),
+    ]
