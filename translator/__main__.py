@@ -28,6 +28,7 @@ def main() -> int:
     logging.basicConfig(
         stream=sys.stdout, level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    logging.raiseExceptions = False  # of a log on a full disk: a traceback for each line that is lost
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     state = MeshState(directory=arguments.state)
     try:

@@ -8,11 +8,14 @@ from typing import Any
 
 import click
 
-from translator.local.errors import LocalError
+from translator.local.errors import LocalError, SystemRefuses
 
 
 class LazyGroup(click.Group):
-    """``lazy`` has ``module:attribute`` by command. A ``LocalError`` becomes a line on stderr and exit code 1."""
+    """``lazy`` has ``module:attribute`` by command.
+
+    A ``LocalError``, or no space or no right for a file, becomes a line on stderr and exit code 1.
+    """
 
     def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,3 +41,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except LocalError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            told = SystemRefuses.why(error)
+            if told is None:
+                raise
+            raise click.ClickException(str(told)) from error

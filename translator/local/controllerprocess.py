@@ -100,7 +100,8 @@ async def _pass_on(process: Process, log: Path, say: Callable[[str], None]) -> N
 
 async def _copy(reader: asyncio.StreamReader, file: IO[bytes], say: Callable[[str], None]) -> None:
     while line := await _line(reader):
-        file.write(line)
+        with contextlib.suppress(OSError):  # a full disk: it is said all the same
+            file.write(line)
         say(line.decode(errors="replace").rstrip("\n"))
 
 

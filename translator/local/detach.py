@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from translator.local.console import Console
-from translator.local.errors import LocalError
+from translator.local.errors import LocalError, SystemRefuses
 from translator.local.own import PACKAGES
 from translator.local.settings import Settings
 from translator.local.up import supervise
@@ -57,6 +57,12 @@ def main(settings: str) -> int:
         return supervise(msgspec.json.decode(settings, type=Settings), Console(detached=True))
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        told = SystemRefuses.why(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         return 1
 
 

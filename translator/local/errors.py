@@ -8,10 +8,34 @@ LocalError
 ├── NoSuchPod       the mesh has no pod of that name
 ├── PodExists       ``run`` with a name that is in use
 ├── CaUnusable      ``up`` with files of a CA that do not fit
-└── NotReady        something asked for did not become ready in time
+├── NotReady        something asked for did not become ready in time
+└── SystemRefuses   no space, no right, no such folder
 """
 
 from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+_OF_THE_MACHINE: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EIO,
+        errno.ELOOP,
+        errno.EMFILE,
+        errno.ENAMETOOLONG,
+        errno.ENFILE,
+        errno.ENOENT,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""What only the user can mend. Any other ``OSError`` that nobody expected is a fault of ours."""
 
 
 class LocalError(Exception):
@@ -68,3 +92,15 @@ class CaUnusable(LocalError):
 
 class NotReady(LocalError):
     """What was asked for did not become ready in time; the message names the pods and why."""
+
+
+class SystemRefuses(LocalError):
+    """The operating system did not do what any command needs of it."""
+
+    @classmethod
+    def why(cls, error: OSError) -> SystemRefuses | None:
+        """What to tell the user; None where it is not for the user to mend."""
+        if error.errno not in _OF_THE_MACHINE:
+            return None
+        where = f"{error.filename}: " if error.filename else ""
+        return cls(f"{where}{os.strerror(error.errno)}")

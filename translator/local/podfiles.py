@@ -13,7 +13,7 @@ from translator.identity.subject import SidecarIdentity
 from translator.identity.tokens import mint
 from translator.local.environment import NotStartable
 from translator.local.records import PodRecord
-from translator.local.state import PodState, write_atomically
+from translator.local.state import PodState, write_atomically, write_changed
 
 
 def make_folder(folder: PodState) -> None:
@@ -29,7 +29,7 @@ def remove_folder(folder: PodState) -> None:
 
 def write_sidecar(folder: PodState, file: File) -> None:
     """``sidecar.json``."""
-    write_atomically(folder.sidecar, msgspec.json.format(msgspec.json.encode(file), indent=1))
+    write_changed(folder.sidecar, msgspec.json.format(msgspec.json.encode(file), indent=1))
 
 
 def write_token(folder: PodState, record: PodRecord, key: bytes) -> None:
@@ -42,7 +42,7 @@ def write_token(folder: PodState, record: PodRecord, key: bytes) -> None:
 
 def write_environment(folder: PodState, container: str, variables: Mapping[str, str]) -> None:
     """The name and the variables of the pod's first container, for ``smi local exec`` and ``logs``."""
-    write_atomically(folder.environment, msgspec.json.encode({"container": container, "variables": dict(variables)}))
+    write_changed(folder.environment, msgspec.json.encode({"container": container, "variables": dict(variables)}))
 
 
 def write_mounts(folder: PodState, container: str, files: Mapping[str, str]) -> None:

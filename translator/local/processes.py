@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -17,10 +18,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from translator.local import launch
 from translator.local.environment import NotStartable
+
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What passes when somebody makes room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,10 @@ class Kept:
                 code = await self._life(self._process)
             except NotStartable as problem:
                 reason, message = problem.reason, str(problem)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                reason, message = "CannotStart", f"{error.filename or 'its files'}: {error.strerror}"
             else:
                 reason, message = "Exited", describe(code)
             self._process = None

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from dataclasses import dataclass
@@ -138,12 +139,24 @@ def make_root(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replaces the file in one step: a reader sees the old or the new content, never a part."""
+    """Replaces the file in one step: a reader sees the old or the new content, never a part. Raises ``OSError``."""
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    fresh.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_changed(path: Path, data: bytes) -> None:
+    """``write_atomically``, unless the file has this content: what starts again needs no space on a full disk."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return
+    write_atomically(path, data)
 
 
 def try_lock(path: Path, mode: int = 0o600) -> int | None:

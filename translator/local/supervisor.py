@@ -35,6 +35,9 @@ from translator.local.settings import Settings
 from translator.local.sidecar import Surroundings, container_ports, is_meshed
 from translator.local.state import write_atomically
 
+WRITE_AGAIN = 1.0
+"""Seconds until the state of the mesh is written again after that has failed."""
+
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' own choice for pod names: no vowels, so no words."""
 
@@ -61,6 +64,7 @@ class Supervisor:
         self.settings = settings
         self.snapshot: Snapshot | None = None
         self._around = around
+        self._mesh = around.mesh
         self._subnet = subnet
         self._token_key = token_key
         self._say = say
@@ -89,7 +93,7 @@ class Supervisor:
         async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
             controller = self._controller(http)
             tasks.create_task(controller.run(), name="controller")
-            writer = tasks.create_task(self._write_pods(), name="pods.json")
+            writer = tasks.create_task(self._write_state(), name="state")
             loops = [
                 tasks.create_task(self._follow_manifests(), name="manifests"),
                 tasks.create_task(self._refresh_pods(), name="refresh"),
@@ -175,12 +179,22 @@ class Supervisor:
             for start in step.start:
                 self._start(start, tasks, context)
 
-    async def _write_pods(self) -> None:
+    async def _write_state(self) -> None:
+        """What other commands read. A full disk must not end the mesh: it is written when there is room again."""
+        written, state = self._around.mesh, self._around.state
         while True:
             await self._unwritten.wait()
             self._unwritten.clear()
-            data = encode_pods(self.records)
-            await asyncio.to_thread(write_atomically, self._around.state.pods, data)
+            mesh, data = self._mesh, encode_pods(self.records)
+            try:
+                if mesh != written:
+                    await asyncio.to_thread(write_atomically, state.mesh, encode_mesh(mesh))
+                    written = mesh
+                await asyncio.to_thread(write_atomically, state.pods, data)
+            except OSError as error:
+                self._remark(f"{state.directory}: cannot be written: {error.strerror}; it is tried again")
+                await asyncio.sleep(WRITE_AGAIN)
+                self._unwritten.set()
 
     # Pods.
 
@@ -260,8 +274,8 @@ class Supervisor:
 
     def _controller(self, http: aiohttp.ClientSession) -> Kept:
         def runs(pid: int) -> None:
-            mesh = replace(self._around.mesh, controller_pid=pid)
-            write_atomically(self._around.state.mesh, encode_mesh(mesh))
+            self._mesh = replace(self._around.mesh, controller_pid=pid)
+            self._unwritten.set()
 
         def serves(state: str) -> None:
             self._controller_state = state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,28 @@ def test_a_mesh_that_nobody_runs(command: str, tmp_path: Path) -> None:
     done = CliRunner(env={"SMI_MESH_HOME": str(tmp_path)}).invoke(main, ["local", command, "--name", "none", *more])
     assert done.exit_code == 1
     assert done.output == 'Error: no mesh named "none": start it with "smi local up DIR --name none"\n'
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"]])
+def test_a_state_folder_that_cannot_be_is_one_line(options: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "file"
+    home.touch()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "translator.cli", "local", "up", str(tmp_path), *options],
+        env={**os.environ, "SMI_MESH_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.lower()) == (1, f"error: {str(home).lower()}: file exists\n")
+
+
+def test_no_space_for_what_is_printed_is_one_line() -> None:
+    command = [sys.executable, "-P", "-m", "translator.cli", "demo", "--list"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
 
 
 def test_a_kubeconfig_that_is_not_there_is_named_with_a_hint(tmp_path: Path) -> None:

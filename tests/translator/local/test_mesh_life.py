@@ -141,6 +141,25 @@ def test_an_app_on_all_addresses_is_told_where_to_listen(mesh: LocalMesh) -> Non
     assert "; it must listen on HOST and PORT only (127.81." in up.stderr
 
 
+def test_state_that_cannot_be_written_does_not_end_the_mesh(mesh: LocalMesh) -> None:
+    mesh.write("web.yaml", server("web"), service("web"))
+    mesh.start()
+    first, controller = mesh.pod("web")["app"]["pid"], mesh.status()["controller"]["pid"]
+    # As on a full disk, but for anybody: what a file would be written to is a folder.
+    in_the_way = [mesh.home / "mesh" / f".{name}.new" for name in ("pods.json", "mesh.json")]
+    for path in in_the_way:
+        path.mkdir()
+    os.kill(first, signal.SIGKILL)
+    os.kill(controller, signal.SIGKILL)
+    until(lambda: "cannot be written" in mesh.said(), "it is said")
+    until(lambda: mesh.smi("exec", "deploy/web", "--", "curl", "-sf", "http://web/").returncode == 0, "web serves")
+    for path in in_the_way:
+        path.rmdir()
+    until(lambda: mesh.pod("web")["app"]["pid"] not in (first, None), "the new process is in the status")
+    until(lambda: is_alive(mesh.status()["controller"]["pid"]), "the new controller is in the status")
+    assert mesh.end() == 0
+
+
 def test_a_port_that_is_taken(mesh: LocalMesh) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -8,7 +8,7 @@ import pytest
 
 from translator.local.environment import NotStartable
 from translator.local.podfiles import write_mounts
-from translator.local.state import PodState
+from translator.local.state import PodState, write_changed
 
 
 def test_files_become_exactly_these(tmp_path: Path) -> None:
@@ -34,3 +34,13 @@ def test_files_become_exactly_these(tmp_path: Path) -> None:
 def test_files_that_cannot_be_keep_the_container_from_starting(files: dict[str, str], why: str, tmp_path: Path) -> None:
     with pytest.raises(NotStartable, match=f"volumeMounts cannot be written: {why}"):
         write_mounts(PodState(directory=tmp_path), "c", files)
+
+
+def test_a_file_of_the_same_content_is_not_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_changed(file, b"1")
+    (tmp_path / ".file.new").mkdir()  # nothing can be written any more
+    write_changed(file, b"1")
+    with pytest.raises(IsADirectoryError):
+        write_changed(file, b"2")
+    assert file.read_bytes() == b"1"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -131,6 +132,26 @@ def test_what_ends_is_started_again_until_it_is_told_to_end(tmp_path: Path) -> N
 
     asyncio.run(with_kept(diary, play))
     assert diary.lines[:3] == ["beside cancelled", "Exited: exited with 5: 0.01", "beside cancelled"]
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
+    diary = Diary(tmp_path, "sleep", "985")
+    full = [OSError(errno.ENOSPC, "No space left on device", "x")]
+
+    def start() -> Process:
+        if full:
+            raise full.pop()
+        return diary.start()
+
+    async def run() -> None:
+        kept = Kept(start, diary.beside, diary.ended, Backoff(first=0.01))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.run())
+            await eventually(lambda: kept.pid)
+            await kept.end(grace=1.0)
+
+    asyncio.run(run())
+    assert diary.lines[0] == "CannotStart: x: No space left on device: 0.01"
 
 
 def test_restart_gives_a_new_process(tmp_path: Path) -> None:
