@@ -331,6 +331,11 @@ def _reaches_the_end(pattern: str) -> bool:
 def _binding(binding: IdentityBinding, world: _World) -> Iterator[_Doubt]:
     if not (binding.pod_labels or binding.spiffe_identities or binding.service_account):
         yield _Doubt(("spec.schemes",), "no identities: it binds nobody")
+    if binding.pod_labels and world.workloads:
+        alike = (item for item in world.workloads if item.meta.namespace == binding.meta.namespace)
+        if not any(binding.pod_labels.items() <= item.template.labels.items() for item in alike):
+            message = f"no pod in namespace {binding.meta.namespace} has these labels"
+            yield _Doubt(("spec.schemes.podLabelSelector",), message)
     if binding.service_account and not world.knows_account(binding.meta.namespace, binding.service_account):
         message = f"there is no ServiceAccount {binding.meta.namespace}/{binding.service_account}"
         yield _Doubt(("spec.schemes.serviceAccount",), message)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from smi.errors import Invalid
+from smi.names import shown
 from smi.wire.base import Port, PortOrName, Wire, one_of
 from smi.wire.metadata import LabelMetadata, Object
 from smi.workloads import ConfigMap, Namespace, Service, ServiceAccount, ServicePort
+
+HEADLESS = "None"
+"""The ``clusterIP`` of a Service that has none."""
 
 
 class WireNamespace(Object):
@@ -56,6 +62,15 @@ class WireConfigMap(Object):
 
 def _empty_is_none(value: object) -> object:
     return None if value in ("", 0) else value
+
+
+def _cluster_ip(value: str) -> str:
+    try:
+        if value not in ("", HEADLESS):
+            ip_address(value)
+    except ValueError:
+        raise Invalid(f"must be an address or {HEADLESS}, not {shown(value)}") from None
+    return value
 
 
 class WireServicePort(Wire):
@@ -108,7 +123,7 @@ class ServiceSpec(Wire):
     ports: list[WireServicePort] = Field(default_factory=list)
     selector: dict[str, str] = Field(default_factory=dict)
     type: Annotated[str, one_of("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")] = "ClusterIP"
-    cluster_ip: str = Field(default="", alias="clusterIP")
+    cluster_ip: Annotated[str, AfterValidator(_cluster_ip)] = Field(default="", alias="clusterIP")
     external_name: str = ""
 
 

@@ -319,6 +319,13 @@ def test_fields_of_kubernetes_that_look_misspelled(head: str, rest: str, where: 
     ]
 
 
+def test_a_cluster_ip_that_is_none() -> None:
+    spec = "spec: {clusterIP: none, ports: [{port: 80}]}"
+    assert problems_of(HEAD.format("v1", "Service") + spec) == [
+        "m.yaml:5: spec.clusterIP: must be an address or None, not `none`"
+    ]
+
+
 def test_an_api_server_may_know_more_fields() -> None:
     newer = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"selectors": []}}
     assert not isinstance(decode_object(newer, WireService, "Service x"), list)

@@ -238,7 +238,11 @@ def test_names_and_methods_of_matches() -> None:
 @pytest.mark.parametrize(
     ("schemes", "expected"),
     [
-        ("{podLabelSelector: {matchLabels: {a: b}}}", []),
+        ("{podLabelSelector: {matchLabels: {app: web}}}", []),
+        (
+            "{podLabelSelector: {matchLabels: {app: wbe}}}",
+            ["4: spec.schemes.podLabelSelector: no pod in namespace default has these labels"],
+        ),
         ("{spiffeIdentities: [a/b]}", []),
         ("{serviceAccount: client}", []),
         ("{}", ["4: spec.schemes: no identities: it binds nobody"]),

@@ -152,7 +152,8 @@ def test_state_that_cannot_be_written_does_not_end_the_mesh(mesh: LocalMesh) -> 
     os.kill(first, signal.SIGKILL)
     os.kill(controller, signal.SIGKILL)
     until(lambda: "cannot be written" in mesh.said(), "it is said")
-    until(lambda: mesh.smi("exec", "deploy/web", "--", "curl", "-sf", "http://web/").returncode == 0, "web serves")
+    ask = ("exec", "deploy/web", "--", sys.executable, "-c", "import urllib.request as u; u.urlopen('http://web/')")
+    until(lambda: mesh.smi(*ask).returncode == 0, "web serves")
     for path in in_the_way:
         path.rmdir()
     until(lambda: mesh.pod("web")["app"]["pid"] not in (first, None), "the new process is in the status")
