@@ -86,6 +86,9 @@ class ResponseHeads:
             return parse_response(data[:end]), data[end:]
         if len(data) > MAX_HEAD or b"\n\n" in data or b"\n\r\n" in data:
             raise BadResponse("unterminated response head")
+        if data[:7] != b"HTTP/1."[: len(data)]:
+            # Another protocol: more of it may never come, and somebody waits for an answer.
+            raise BadResponse("not an HTTP/1 response")
         self.partial = data
         return None, b""
 

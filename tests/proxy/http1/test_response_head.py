@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import BadResponse
 from proxy.http1.fields import trailer_lines
 from proxy.http1.head import CHUNKED, UNTIL_CLOSE
-from proxy.http1.response import ResponseHead, parse_response
+from proxy.http1.response import ResponseHead, ResponseHeads, parse_response
 
 
 def answer(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
@@ -135,3 +135,16 @@ def test_trailers_that_frame_route_or_identify_never_pass() -> None:
 def test_malformed_trailers_are_an_error(block: bytes) -> None:
     with pytest.raises(ValueError, match="trailer"):
         trailer_lines(block)
+
+
+@pytest.mark.parametrize("said", [b"220 hello\r\n", b"H", b"HTTP/1", b"HTTP/2 200", b"\x00\x00\x06\x04", b"\r\n"], ids=repr)
+def test_what_does_not_begin_as_an_answer_is_none_at_once(said: bytes) -> None:
+    heads = ResponseHeads()
+    if b"HTTP/1.".startswith(said):
+        assert heads.read(said) == (None, b"")
+        head, rest = heads.read(b"HTTP/1.1 204 No Content\r\n\r\nx"[len(said) :])
+        assert head is not None
+        assert (head.status, rest) == (204, b"x")
+    else:
+        with pytest.raises(BadResponse):
+            heads.read(said)
