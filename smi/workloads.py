@@ -39,7 +39,10 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Service. ``cluster_ip`` is ``"None"`` when headless; ``type`` may be ``ExternalName``."""
+    """A Service. ``cluster_ip`` is ``"None"`` when headless; ``type`` may be ``ExternalName``.
+
+    ``publish_not_ready``: its pods answer for it before they are ready, and while they end.
+    """
 
     meta: Meta
     ports: tuple[ServicePort, ...] = ()
@@ -47,6 +50,7 @@ class Service:
     type: str = "ClusterIP"
     cluster_ip: str = ""
     external_name: str = ""
+    publish_not_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

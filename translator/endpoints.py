@@ -47,11 +47,11 @@ def target_port(pod: Pod, port: ServicePort) -> int | None:
 
 
 def service_endpoints(world: World, service: Service, port: ServicePort) -> tuple[Endpoint, ...]:
-    """Who is ready behind one port of a Service."""
+    """Who is ready behind one port of a Service; of one with ``publishNotReadyAddresses`` all are, as in Kubernetes."""
     endpoints: dict[tuple[str, int], Endpoint] = {}
     for pod in world.pods_of(service):
         number = target_port(pod, port)
-        if pod.ready and pod.ip and number is not None:
+        if (pod.ready or service.publish_not_ready) and pod.ip and number is not None:
             # One address is one endpoint, also while a source still lists the pod that had it before.
             endpoints.setdefault((pod.ip, number), endpoint_of(world, pod, number))
     for answering, number in slices.answering(world, service, port):
@@ -89,8 +89,11 @@ def is_opaque(world: World, service: Service, port: ServicePort) -> bool:
 
 
 def pod_cluster(world: World, pod: Pod, port: int) -> Cluster:
-    """One container port of one pod."""
-    return Cluster(endpoints=(endpoint_of(world, pod, port),) if pod.ready else ())
+    """One container port of one pod, ready or not.
+
+    Who dials a pod's own address means this pod: members of a StatefulSet find each other before any of them is ready.
+    """
+    return Cluster(endpoints=(endpoint_of(world, pod, port),))
 
 
 def pod_ports(world: World, pod: Pod) -> dict[int, str]:

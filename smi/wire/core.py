@@ -125,6 +125,7 @@ class ServiceSpec(Wire):
     type: Annotated[str, one_of("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")] = "ClusterIP"
     cluster_ip: Annotated[str, AfterValidator(_cluster_ip)] = Field(default="", alias="clusterIP")
     external_name: str = ""
+    publish_not_ready_addresses: bool = False
 
 
 class WireService(Object):
@@ -145,4 +146,5 @@ class WireService(Object):
             type=spec.type,
             cluster_ip=spec.cluster_ip,
             external_name=spec.external_name,
+            publish_not_ready=spec.publish_not_ready_addresses,
         )

@@ -88,6 +88,13 @@ def test_headless_and_external_services() -> None:
     assert external == Service(meta=Meta(name="db"), type="ExternalName", external_name="db.example")
 
 
+def test_a_service_whose_pods_answer_before_they_are_ready() -> None:
+    peers = only(
+        "{apiVersion: v1, kind: Service, metadata: {name: peers}, spec: {publishNotReadyAddresses: true, clusterIP: None}}"
+    )
+    assert peers == Service(meta=Meta(name="peers"), cluster_ip="None", publish_not_ready=True)
+
+
 LABEL_RULE = "lower-case letters, digits and `-`, beginning and ending with a letter or digit"
 
 DEPLOYMENT = """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.contract.check import contradictions
 from proxy.contract.config import Endpoint
 from smi.meta import Meta
 from smi.workloads import Pod, Service, ServicePort
 from translator.compiler import compile_sidecar
-from translator.endpoints import pod_ports, service_endpoints
+from translator.endpoints import pod_cluster, pod_ports, service_endpoints
 from translator.world import World
 
 HTTP = ServicePort(port=80, target_port="http")
@@ -64,3 +66,16 @@ def test_a_cluster_address_that_is_none_does_not_spoil_the_config() -> None:
         config = compile_sidecar(world, world.pods[0], frozenset({"web.default"})).config
         assert config.services["default/web"].cluster_ip == ""
         assert contradictions(config) == ()
+
+
+def test_who_is_not_ready_is_called_by_its_own_address() -> None:
+    starting = replace(pod("a", "127.80.0.2"), ready=False)
+    [endpoint] = pod_cluster(World.of([service("None")], [starting]), starting, 8080).endpoints
+    assert endpoint.pod == "default/a"
+    assert behind(starting) == ()
+
+
+def test_who_is_not_ready_answers_for_a_service_that_wants_it_so() -> None:
+    wanted = replace(service(), publish_not_ready=True)
+    world = World.of([wanted], [replace(pod("a", "127.80.0.2"), ready=False), pod("b", "127.80.0.3")])
+    assert [endpoint.pod for endpoint in service_endpoints(world, wanted, HTTP)] == ["default/a", "default/b"]
