@@ -84,10 +84,14 @@ def account(workload: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 class Shop:
-    """A mesh of a client, a stranger that no TrafficTarget lets in, and two web servers."""
+    """A mesh of a client, a stranger that no TrafficTarget lets in, and two web servers.
+
+    ``sent`` and ``came`` are the requests that the client's sidecar and the servers' have had, or should have.
+    """
 
     def __init__(self, mesh: LocalMesh) -> None:
         self.mesh = mesh
+        self.sent = self.came = 0
 
     def sends(self, *paths: str, source: str = "client") -> list[int]:
         """The statuses of requests on one connection."""
@@ -95,7 +99,10 @@ class Shop:
         done = subprocess.run(
             command, env=self.mesh.environment, input=json.dumps(paths), capture_output=True, text=True, check=False
         )
-        return list(json.loads(done.stdout)) if done.returncode == 0 else []
+        statuses = list(json.loads(done.stdout)) if done.returncode == 0 else []
+        self.sent += len(statuses) if source == "client" else 0
+        self.came += len(statuses) if source == "client" else statuses.count(403)
+        return statuses
 
     def smi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``smi stat`` and its kin."""
@@ -115,6 +122,11 @@ class Shop:
     def both(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Requests and failures as the client's sidecar counted them, and as the servers' did; asked of the API."""
         return self.asked("svc/web&from=deploy/client"), self.asked("deploy/web")
+
+    def settled(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """As ``both``, once nothing is on its way any more: sidecars report every few seconds, each when it likes."""
+        until(lambda: [requests for requests, _ in self.both()] == [self.sent, self.came], "all of it is counted")
+        return self.both()
 
     def asked(self, resource: str) -> tuple[int, int]:
         port = self.mesh.record()["api_port"]
@@ -205,18 +217,21 @@ def test_edges_have_both_identities(shop: Shop) -> None:
 
 
 def test_a_client_that_leaves_is_counted_once_on_both_sides(shop: Shop) -> None:
-    (client, failed), (web, broken) = shop.both()
+    (client, failed), (web, broken) = shop.settled()
     done = shop.mesh.smi("exec", "deploy/client", "--", sys.executable, "-c", LEAVES)
     assert done.stdout == "left\n"
+    shop.sent += 1
+    shop.came += 1
     until(lambda: shop.both() == ((client + 1, failed), (web + 1, broken)), "it is counted, and is no failure")
     assert [line["status"] for line in shop.log("client")][-1] == 499
 
 
 def test_an_unmeshed_caller_is_seen_and_not_secured(shop: Shop) -> None:
-    _, (web, _) = shop.both()
+    _, (web, _) = shop.settled()
     target = shop.mesh.pods("web")[0]
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"http://{target['ip']}:8080/ok")
+    shop.came += 1
     until(lambda: shop.both()[1][0] == web + 1, "it is counted")
     [edge] = [row for row in shop.rows("edges", "deploy") if not row["source"]]
     assert (edge["destination"], edge["clientId"], edge["secured"]) == ("web", "", False)
@@ -293,7 +308,7 @@ def test_a_namespace_turns_the_access_log_on(shop: Shop) -> None:
 
 
 def test_a_sidecar_that_restarts_loses_and_doubles_nothing(shop: Shop) -> None:
-    (client, failed), (web, broken) = shop.both()
+    (client, failed), (web, broken) = shop.settled()
     before = shop.mesh.pods("web")[0]
     assert set(shop.sends(*["/ok"] * 40)) == {200}
     os.kill(before["sidecar"]["pid"], signal.SIGTERM)
@@ -309,7 +324,7 @@ def restarted(shop: Shop, before: dict[str, Any]) -> bool:
 
 def test_a_controller_that_dies_gets_what_it_did_not_acknowledge(shop: Shop) -> None:
     """The last one here: the new controller begins with nothing."""
-    (client, failed), (web, broken) = shop.both()
+    (client, failed), (web, broken) = shop.settled()
     shop.sends(*["/ok"] * 10)
     until(lambda: shop.both() == ((client + 10, failed), (web + 10, broken)), "the old controller has counted it all")
     dying = shop.mesh.status()["controller"]["pid"]
