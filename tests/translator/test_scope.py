@@ -74,11 +74,11 @@ def test_what_is_not_of_this_mesh_is_answered_so(host: str) -> None:
     assert answer(host) == Host()
 
 
-def test_a_pod_that_is_not_ready_keeps_its_name_and_loses_its_endpoint() -> None:
+def test_a_pod_that_is_not_ready_keeps_its_name_and_its_endpoint() -> None:
     resting = Pod(meta=DB.meta, ip=DB.ip, ports=DB.ports, mesh_port=4143)
     config = compile_sidecar(World.of(OBJECTS, [CALLER, resting]), CALLER, frozenset({"db-0.db.default"})).config
     assert config.hosts["db-0.db.default"].pod[8080] == "pod:127.80.0.3:8080"
-    assert config.clusters["pod:127.80.0.3:8080"].endpoints == ()
+    assert [one.pod for one in config.clusters["pod:127.80.0.3:8080"].endpoints] == ["default/db-0"]
 
 
 def test_a_config_does_not_grow_with_the_cluster() -> None:
