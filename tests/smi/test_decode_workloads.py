@@ -90,7 +90,8 @@ def test_headless_and_external_services() -> None:
 
 def test_a_service_whose_pods_answer_before_they_are_ready() -> None:
     peers = only(
-        "{apiVersion: v1, kind: Service, metadata: {name: peers}, spec: {publishNotReadyAddresses: true, clusterIP: None}}"
+        "{apiVersion: v1, kind: Service, metadata: {name: peers},"
+        " spec: {publishNotReadyAddresses: true, clusterIP: None}}"
     )
     assert peers == Service(meta=Meta(name="peers"), cluster_ip="None", publish_not_ready=True)
 

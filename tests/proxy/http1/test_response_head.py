@@ -137,7 +137,9 @@ def test_malformed_trailers_are_an_error(block: bytes) -> None:
         trailer_lines(block)
 
 
-@pytest.mark.parametrize("said", [b"220 hello\r\n", b"H", b"HTTP/1", b"HTTP/2 200", b"\x00\x00\x06\x04", b"\r\n"], ids=repr)
+@pytest.mark.parametrize(
+    "said", [b"220 hello\r\n", b"H", b"HTTP/1", b"HTTP/2 200", b"\x00\x00\x06\x04", b"\r\n"], ids=repr
+)
 def test_what_does_not_begin_as_an_answer_is_none_at_once(said: bytes) -> None:
     heads = ResponseHeads()
     if b"HTTP/1.".startswith(said):
