@@ -28,9 +28,10 @@ SETTLE_SECONDS: Final = 0.25
 
 POLL_SECONDS: Final = 0.1
 CALM_SECONDS: Final = 1.0
+"""For a moment to come in which the world is what has been read and every sidecar was compiled for. While something
+changes all the time such moments are short: looking every ``POLL_SECONDS`` may never hit one."""
+
 CALM_POLL: Final = 0.002
-"""For a moment in which the world is what has been read and every sidecar was compiled for. While something changes all
-the time there is one a tenth of a second at most, and it is short: hitting it by chance may never happen."""
 
 PEERS_SECONDS: Final = 2.0
 """Between looks at other controllers' sidecars, of whose changes nothing is heard here."""
