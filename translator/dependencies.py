@@ -21,6 +21,9 @@ from translator.splits import effective_splits
 from translator.subjects import bindings_of
 from translator.world import Named, World
 
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace and name."""
+
 
 class ObjectVersion(Struct, frozen=True, kw_only=True, order=True, cache_hash=True):
     """One generation of one object; ``uid`` is empty where no API server gave it one.

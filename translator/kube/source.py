@@ -24,6 +24,7 @@ from smi.wire.slices import WireEndpointSlice
 from smi.wire.specs import TCP, UDP, Group
 from smi.wire.split import QuantitySplit, WholeSplit
 from smi.workloads import Pod
+from translator.dependencies import ObjectKey
 from translator.kube.admission.linkerd import Linkerd
 from translator.kube.pods import running_pod
 
@@ -32,8 +33,6 @@ VERSION: Final = "v1alpha4"
 read by that."""
 
 Key = tuple[str, str]
-ObjectKey = tuple[str, str, str]
-"""Kind, namespace and name."""
 
 
 class Named(Protocol):

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from translator.dependencies import ObjectVersion
+from translator.dependencies import ObjectKey, ObjectVersion
 from translator.findings import Finding
 
 SHOWN = 3
 """Pods that a message names; of the others it says how many."""
-
-Key = tuple[str, str, str]
-"""Kind, namespace and name."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -65,16 +62,16 @@ class Count:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def by_object(parts: Iterable[Progress]) -> Mapping[Key, Sequence[Row]]:
+def by_object(parts: Iterable[Progress]) -> Mapping[ObjectKey, Sequence[Row]]:
     """The rows of all of them."""
-    found: dict[Key, list[Row]] = {}
+    found: dict[ObjectKey, list[Row]] = {}
     for part in parts:
         for row in part.rows:
             found.setdefault(key_of(row.version), []).append(row)
     return found
 
 
-def not_connected(away: Iterable[Away], *connected: Container[str]) -> Iterator[tuple[Key, str]]:
+def not_connected(away: Iterable[Away], *connected: Container[str]) -> Iterator[tuple[ObjectKey, str]]:
     """Which objects wait for whom, each sidecar once; ``connected`` are the controllers'.
 
     A sidecar that is away from one and connected to another counts at the latter only.
@@ -97,6 +94,6 @@ def together(rows: Iterable[Row], missing: Sequence[str]) -> Count:
     return count
 
 
-def key_of(version: ObjectVersion) -> Key:
+def key_of(version: ObjectVersion) -> ObjectKey:
     """Which object it is a version of."""
     return version.kind, version.namespace, version.name

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from smi.workloads import Pod
-from translator.dependencies import dependencies
+from translator.dependencies import ObjectKey, dependencies
 from translator.findings import Finding
 from translator.kube.admission.decide import INJECT, wanted
 from translator.kube.source import Known, KubernetesSource
 from translator.kube.status.conditions import Standing
 from translator.kube.status.events import Remark
 from translator.kube.status.progress import Count, Progress, Row, by_object, key_of, not_connected, together
-from translator.kube.status.progress import Key as ObjectKey
 from translator.kube.status.subscribed import Subscribed
 from translator.kube.status.summary import summary_of
 from translator.review import Review
@@ -69,13 +68,11 @@ class Standings:
             findings.setdefault((finding.kind, finding.namespace, finding.name), []).append(finding)
         bare = list(unmeshed(world, linkerd=source.linkerd.present))
         before, elsewhere = self._elsewhere, self._heard(world, others, bare) if others is not None else None
-        news = [*source.smi_objects_touched(), *self._own.moved]
-        everything, self._own.too_many = again is None or self._own.too_many, False
-        self._own.moved.clear()
-        if everything or (before is None) != (elsewhere is None):
+        touched, moved = source.smi_objects_touched(), self._own.news()
+        if again is None or moved is None or (before is None) != (elsewhere is None):
             news = list(source.smi_objects())
         else:
-            news += [*(again or ()), *_others(self._findings, findings)]
+            news = [*touched, *moved, *again, *_others(self._findings, findings)]
         if before is not None and elsewhere is not None:
             news += [*_others(before.rows, elsewhere.rows), *_others(before.missing, elsewhere.missing)]
         self._findings, self._elsewhere = findings, elsewhere

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
-from translator.dependencies import NONE, ObjectVersion
+from translator.dependencies import NONE, ObjectKey, ObjectVersion
 from translator.findings import Finding
-from translator.kube.status.progress import SHOWN, Away, Key, Progress, Row, key_of
+from translator.kube.status.progress import SHOWN, Away, Progress, Row, key_of
 from translator.reconcile import Reconciler, Subscriber
 
 MOST_MOVED: Final = 10_000
@@ -59,15 +59,12 @@ class Subscribed:
         self.reconciler = reconciler
         self._due = reconciler.follow()
         self._shares: dict[str, _Share] = {}
-        self._tallies: dict[Key, dict[ObjectVersion, _Tally]] = {}
+        self._tallies: dict[ObjectKey, dict[ObjectVersion, _Tally]] = {}
         self._connected: dict[str, None] = {}
         self._away: dict[str, Away] = {}
         self._refused: dict[str, frozenset[ObjectVersion]] = {}
         self._findings: Counter[Finding] = Counter()
-        self.moved: set[Key] = set()
-        """The objects of which the rows are other than when this was emptied; unless these are too many."""
-        self.too_many = False
-        """Whether more have moved than ``moved`` has."""
+        self._moved: set[ObjectKey] | None = set()
 
     def tidy(self) -> None:
         """For where nobody looks."""
@@ -85,7 +82,7 @@ class Subscribed:
         return tuple(self._away.values())
 
     @property
-    def refused(self) -> set[Key]:
+    def refused(self) -> set[ObjectKey]:
         """The objects that any sidecar does not take."""
         return {key_of(version) for versions in self._refused.values() for version in versions}
 
@@ -105,7 +102,12 @@ class Subscribed:
             if share != before:
                 self._take(pod, before, share)
 
-    def rows(self, key: Key) -> Iterator[Row]:
+    def news(self) -> set[ObjectKey] | None:
+        """The objects of which the rows are other than at the last call; None: too many to name."""
+        moved, self._moved = self._moved, set()
+        return moved
+
+    def rows(self, key: ObjectKey) -> Iterator[Row]:
         """Of one object, a row for each version of it that anybody runs on or should."""
         for version, tally in self._tallies.get(key, {}).items():
             behind = tally.behind.items()
@@ -157,10 +159,10 @@ class Subscribed:
 
     def _tally(self, version: ObjectVersion) -> _Tally:
         key = key_of(version)
-        self.moved.add(key)
-        if len(self.moved) > MOST_MOVED:
-            self.moved.clear()
-            self.too_many = True
+        if self._moved is not None:
+            self._moved.add(key)
+            if len(self._moved) > MOST_MOVED:
+                self._moved = None
         return self._tallies.setdefault(key, {}).setdefault(version, _Tally())
 
     def _leave(self, version: ObjectVersion) -> None:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from smi.sources.apiserver import APPLY, ApiError, ApiServer
+from translator.dependencies import ObjectKey
 from translator.kube.names import CONTROLLER
-from translator.kube.source import Known, KubernetesSource, ObjectKey
+from translator.kube.source import Known, KubernetesSource
 from translator.kube.status.conditions import status_of
 from translator.kube.status.events import Remark, Said, event_of, path_of
 from translator.kube.status.progress import Progress

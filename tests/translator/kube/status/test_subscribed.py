@@ -12,9 +12,9 @@ from msgspec import json
 from proxy.contract.config import Config, Host, spiffe_id
 from proxy.contract.messages import Hello, Nack
 from translator.compiler import Compiled
-from translator.dependencies import ObjectVersion
+from translator.dependencies import ObjectKey, ObjectVersion
 from translator.findings import Finding, Reason
-from translator.kube.status.progress import SHOWN, Away, Key, Progress, Row, key_of
+from translator.kube.status.progress import SHOWN, Away, Progress, Row, key_of
 from translator.kube.status.subscribed import Subscribed
 from translator.reconcile import Reconciler, Subscriber
 
@@ -143,10 +143,10 @@ def test_what_moved_is_told_by_object() -> None:
     mesh = Mesh()
     own = Subscribed(mesh.reconciler)
 
-    def moved() -> set[Key]:
+    def moved() -> set[ObjectKey]:
         own.look()
-        found = set(own.moved)
-        own.moved.clear()
+        found = own.news()
+        assert found is not None
         return found
 
     web, api = key_of(version("web", 1)), key_of(version("api", 1))
@@ -175,8 +175,8 @@ def test_of_too_many_that_moved_it_is_told_that_they_are(monkeypatch: pytest.Mon
     for number in range(10):
         mesh.offer("shop/a", {version(f"web-{number}", 1)})
         own.look()
-    assert len(own.moved) <= 3
-    assert own.too_many
+    assert own.news() is None
+    assert own.news() == set()
 
 
 def test_of_many_that_wait_some_are_named() -> None:
